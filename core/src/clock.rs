@@ -1,0 +1,177 @@
+//! The only place that reads time.
+
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use crate::error::Error;
+use crate::lifetime::Lifetime;
+
+/// A point of time: nanoseconds since 1970-01-01 UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Time(u64);
+
+impl Time {
+    /// Later than every other.
+    pub const FAR: Time = Time(u64::MAX);
+
+    /// From nanoseconds since 1970.
+    pub const fn from_nanos(nanos: u64) -> Time {
+        Time(nanos)
+    }
+
+    /// Nanoseconds since 1970.
+    pub const fn nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Seconds since 1970, with a fraction.
+    pub fn as_secs_f64(self) -> f64 {
+        self.0 as f64 / 1e9
+    }
+
+    /// Time from `earlier` to here; zero if `earlier` is later.
+    pub const fn since(self, earlier: Time) -> Lifetime {
+        Lifetime::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+
+    /// The time after a duration; `FAR` for never.
+    pub const fn plus(self, d: Lifetime) -> Time {
+        match d.nanos() {
+            Some(n) => Time(self.0.saturating_add(n)),
+            None => Time::FAR,
+        }
+    }
+}
+
+/// Where a cache reads time: the system, or a manual clock in tests.
+#[derive(Clone, Debug, Default)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug, Default)]
+enum Source {
+    #[default]
+    System,
+    Manual(ManualClock),
+}
+
+impl Clock {
+    /// The system's clocks.
+    pub fn system() -> Clock {
+        Clock(Source::System)
+    }
+
+    /// The wall clock: ages pages. Coarse (about 4 ms), so that a hit makes no system call.
+    pub fn now(&self) -> Time {
+        match &self.0 {
+            Source::System => read(libc::CLOCK_REALTIME_COARSE),
+            Source::Manual(m) => m.now(),
+        }
+    }
+
+    /// A clock that never jumps: back-offs and time-outs run on it.
+    pub(crate) fn steady(&self) -> Time {
+        match &self.0 {
+            Source::System => read(libc::CLOCK_MONOTONIC),
+            Source::Manual(m) => m.0.times.lock().steady,
+        }
+    }
+
+    pub(crate) fn manual(&self) -> Option<&ManualClock> {
+        match &self.0 {
+            Source::System => None,
+            Source::Manual(m) => Some(m),
+        }
+    }
+}
+
+impl From<ManualClock> for Clock {
+    fn from(m: ManualClock) -> Clock {
+        Clock(Source::Manual(m))
+    }
+}
+
+fn read(id: libc::clockid_t) -> Time {
+    let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `ts` is a valid, writable timespec for the whole call.
+    unsafe { libc::clock_gettime(id, &mut ts) };
+    Time(u64::try_from(ts.tv_sec).unwrap_or(0).saturating_mul(1_000_000_000) + ts.tv_nsec as u64)
+}
+
+/// Time travel for tests: stands still until told to move. Clones share one time.
+///
+/// Time-outs that fall due fire inside [`ManualClock::advance`], on the calling thread, before it returns.
+#[derive(Clone)]
+pub struct ManualClock(Arc<Manual>);
+
+struct Manual {
+    times: Mutex<Times>,
+    watchers: Mutex<Vec<Weak<dyn TimeWatcher>>>,
+}
+
+#[derive(Clone, Copy)]
+struct Times {
+    wall: Time,
+    steady: Time,
+}
+
+/// Told when a manual clock has moved.
+pub(crate) trait TimeWatcher: Send + Sync {
+    fn time_moved(&self);
+}
+
+impl ManualClock {
+    /// Starts at this time.
+    pub fn new(start: Time) -> ManualClock {
+        ManualClock(Arc::new(Manual {
+            times: Mutex::new(Times { wall: start, steady: start }),
+            watchers: Mutex::new(Vec::new()),
+        }))
+    }
+
+    /// The time it shows.
+    pub fn now(&self) -> Time {
+        self.0.times.lock().wall
+    }
+
+    /// Moves forward. `NEVER` moves to the end of time.
+    pub fn advance(&self, by: Lifetime) {
+        {
+            let mut t = self.0.times.lock();
+            t.wall = t.wall.plus(by);
+            t.steady = t.steady.plus(by);
+        }
+        let watchers: Vec<_> = {
+            let mut list = self.0.watchers.lock();
+            list.retain(|w| w.strong_count() > 0);
+            list.clone()
+        };
+        for w in watchers.iter().filter_map(Weak::upgrade) {
+            w.time_moved();
+        }
+    }
+
+    /// Moves forward by seconds with a fraction.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a negative number, an infinity or a NaN.
+    pub fn advance_secs(&self, secs: f64) -> Result<(), Error> {
+        self.advance(Lifetime::from_secs_f64("advance", secs)?);
+        Ok(())
+    }
+
+    /// Sets the wall clock alone, also backwards, as an administrator or NTP would; running time-outs go on.
+    pub fn set_wall(&self, to: Time) {
+        self.0.times.lock().wall = to;
+    }
+
+    pub(crate) fn watch(&self, watcher: Weak<dyn TimeWatcher>) {
+        self.0.watchers.lock().push(watcher);
+    }
+}
+
+impl std::fmt::Debug for ManualClock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "ManualClock({})", self.now().as_secs_f64())
+    }
+}

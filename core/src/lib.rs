@@ -1,0 +1,33 @@
+//! The core of libisr: all semantics of incremental static regeneration.
+//!
+//! Start with [`Cache`]. The bindings (C, Python, Node) convert, and decide nothing.
+#![deny(missing_docs)]
+
+mod answer;
+mod cache;
+mod clock;
+mod data;
+mod draft;
+mod error;
+pub mod http;
+mod lifetime;
+mod options;
+mod page;
+mod render;
+mod route;
+mod stats;
+
+pub use answer::{Answer, CacheWord, Peek, State};
+pub use cache::{
+    AnswerDone, Cache, OnProgress, PathType, PrerenderDone, PrerenderProgress, PrerenderReport, Put,
+    RegenerateDone, Request, Started, TagOptions, WeakCache,
+};
+pub use clock::{Clock, ManualClock, Time};
+pub use data::{DataAnswer, DataDone, DataOptions, LoadJob, Loader};
+pub use error::{Error, ErrorKind, utf8};
+pub use lifetime::Lifetime;
+pub use options::{OptionValue, Options, RouteOptions};
+pub use page::{Page, PageResult};
+pub use render::{Context, Entered, Reason, RenderJob, Renderer};
+pub use route::{ParamValue, Params, Variant};
+pub use stats::{Activity, Stats};

@@ -1,0 +1,251 @@
+//! The one table of options of a cache and of a route.
+
+use crate::clock::Clock;
+use crate::error::Error;
+use crate::lifetime::Lifetime;
+use crate::route::Params;
+
+/// Options of a cache. Start from [`Options::default`], or set by name with [`Options::set`] as the bindings do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Separates builds: another deployment's pages are never served. Default empty.
+    pub deployment: String,
+    /// Bytes of memory for pages and data entries, the engine's own cost included. Default 256 MiB.
+    pub max_bytes: u64,
+    /// Largest body that is stored. Default 16 MiB.
+    pub max_entry_bytes: u64,
+    /// For how long after its expiry a page is served in place of an error. Default no limit; zero switches it off.
+    pub stale_if_error: Lifetime,
+    /// Up to this part of a back-off is added at random, 0 to 1. Default 0.1.
+    pub backoff_jitter: f64,
+    /// How many renders may wait for a thread. Default 1000.
+    pub max_queue: usize,
+    /// Renders at a time. Default 8.
+    pub threads: usize,
+    /// `revalidate` of routes that give none. Default never.
+    pub default_revalidate: Lifetime,
+    /// `expire` of routes that give none. Default one year.
+    pub default_expire: Lifetime,
+    /// `timeout` of routes that give none. Default 60 s.
+    pub default_timeout: Lifetime,
+    /// Variants of one path that are stored. Default 64.
+    pub max_variants: usize,
+    /// Invalidations that are remembered one by one; beyond, the oldest are merged. Default 100,000.
+    pub max_invalidations: usize,
+    /// Statuses that may be stored. Default: section 7 of the semantics.
+    pub storable_statuses: Vec<u16>,
+    /// Signs draft tokens; at least 16 bytes. Default: random for each cache.
+    pub draft_secret: Option<Vec<u8>>,
+    /// Encodings in which pages are kept beside the plain one. Default none.
+    pub precompress: Vec<crate::http::Encoding>,
+    /// Where time is read. Default the system.
+    pub clock: Clock,
+}
+
+/// A value of an option, as it comes from another language.
+#[derive(Clone, Debug, PartialEq)]
+pub enum OptionValue {
+    /// Seconds, bytes or a count.
+    Number(f64),
+    /// No limit, or never.
+    Never,
+    /// A text.
+    Text(String),
+    /// A list of texts.
+    Texts(Vec<String>),
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            deployment: String::new(),
+            max_bytes: 256 << 20,
+            max_entry_bytes: 16 << 20,
+            stale_if_error: Lifetime::NEVER,
+            backoff_jitter: 0.1,
+            max_queue: 1000,
+            threads: 8,
+            default_revalidate: Lifetime::NEVER,
+            default_expire: Lifetime::YEAR,
+            default_timeout: Lifetime::from_secs(60),
+            max_variants: 64,
+            max_invalidations: 100_000,
+            storable_statuses: vec![200, 203, 301, 302, 303, 307, 308, 404, 410],
+            draft_secret: None,
+            precompress: Vec::new(),
+            clock: Clock::system(),
+        }
+    }
+}
+
+impl Options {
+    /// Every name that [`Options::set`] knows.
+    pub const NAMES: &'static [&'static str] = &[
+        "deployment",
+        "max_bytes",
+        "max_entry_bytes",
+        "stale_if_error",
+        "backoff_jitter",
+        "max_queue",
+        "threads",
+        "default_revalidate",
+        "default_expire",
+        "default_timeout",
+        "max_variants",
+        "max_invalidations",
+        "storable_statuses",
+        "draft_secret",
+        "precompress",
+    ];
+
+    /// Sets one option by its name.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an unknown name, a wrong type or a value out of range; the text names the value and the rule.
+    pub fn set(&mut self, name: &str, value: OptionValue) -> Result<(), Error> {
+        match name {
+            "deployment" => self.deployment = text(name, value)?,
+            "max_bytes" => self.max_bytes = whole(name, value, 0)?,
+            "max_entry_bytes" => self.max_entry_bytes = whole(name, value, 0)?,
+            "stale_if_error" => self.stale_if_error = lifetime(name, value)?,
+            "backoff_jitter" => self.backoff_jitter = fraction(name, value)?,
+            "max_queue" => self.max_queue = whole(name, value, 0)? as usize,
+            "threads" => self.threads = whole(name, value, 1)?.min(MAX_THREADS) as usize,
+            "default_revalidate" => self.default_revalidate = lifetime(name, value)?,
+            "default_expire" => self.default_expire = lifetime(name, value)?,
+            "default_timeout" => self.default_timeout = lifetime(name, value)?,
+            "max_variants" => self.max_variants = whole(name, value, 0)? as usize,
+            "max_invalidations" => self.max_invalidations = whole(name, value, 1)? as usize,
+            "storable_statuses" => {
+                self.storable_statuses =
+                    texts(name, value)?.iter().map(|s| status(s)).collect::<Result<_, _>>()?;
+            }
+            "draft_secret" => self.draft_secret = Some(text(name, value)?.into_bytes()),
+            "precompress" => {
+                self.precompress =
+                    texts(name, value)?.iter().map(|s| s.parse()).collect::<Result<_, _>>()?;
+            }
+            _ => {
+                return Err(Error::invalid(format!(
+                    "unknown option \"{name}\"; known are {}",
+                    Options::NAMES.join(", ")
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks values that were set as fields.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        if self.threads == 0 || self.threads as u64 > MAX_THREADS {
+            return Err(Error::invalid(format!(
+                "threads must be 1 to {MAX_THREADS}; got {}",
+                self.threads
+            )));
+        }
+        fraction("backoff_jitter", OptionValue::Number(self.backoff_jitter))?;
+        for s in &self.storable_statuses {
+            if !(200..500).contains(s) || matches!(s, 206 | 304) {
+                return Err(Error::invalid(format!(
+                    "storable_statuses takes 200 to 499 but not 206 and 304; got {s}"
+                )));
+            }
+        }
+        if self.draft_secret.as_ref().is_some_and(|s| s.len() < 16) {
+            return Err(Error::invalid("draft_secret must have at least 16 bytes"));
+        }
+        Ok(())
+    }
+}
+
+/// More threads than this help nobody and cost address space.
+const MAX_THREADS: u64 = 1024;
+
+fn wrong(name: &str, rule: &str, value: &OptionValue) -> Error {
+    let got = match value {
+        OptionValue::Number(n) => n.to_string(),
+        OptionValue::Never => "never".to_string(),
+        OptionValue::Text(t) => format!("\"{t}\""),
+        OptionValue::Texts(t) => format!("{t:?}"),
+    };
+    Error::invalid(format!("{name} must be {rule}; got {got}"))
+}
+
+fn text(name: &str, value: OptionValue) -> Result<String, Error> {
+    match value {
+        OptionValue::Text(t) => Ok(t),
+        other => Err(wrong(name, "a text", &other)),
+    }
+}
+
+fn texts(name: &str, value: OptionValue) -> Result<Vec<String>, Error> {
+    match value {
+        OptionValue::Texts(t) => Ok(t),
+        OptionValue::Text(t) => {
+            Ok(t.split(',').map(|s| s.trim().to_string()).filter(|s| !s.is_empty()).collect())
+        }
+        other => Err(wrong(name, "a list of texts", &other)),
+    }
+}
+
+fn whole(name: &str, value: OptionValue, least: u64) -> Result<u64, Error> {
+    match value {
+        OptionValue::Number(n) if n.fract() == 0.0 && n >= least as f64 && n <= 9e15 => Ok(n as u64),
+        other => Err(wrong(name, &format!("a whole number from {least} to 9e15"), &other)),
+    }
+}
+
+fn fraction(name: &str, value: OptionValue) -> Result<f64, Error> {
+    match value {
+        OptionValue::Number(n) if (0.0..=1.0).contains(&n) => Ok(n),
+        other => Err(wrong(name, "a number from 0 to 1", &other)),
+    }
+}
+
+fn lifetime(name: &str, value: OptionValue) -> Result<Lifetime, Error> {
+    match value {
+        OptionValue::Number(n) => Lifetime::from_secs_f64(name, n),
+        OptionValue::Never => Ok(Lifetime::NEVER),
+        other => Err(wrong(name, "a number of seconds, or never", &other)),
+    }
+}
+
+fn status(s: &str) -> Result<u16, Error> {
+    s.parse().map_err(|_| Error::invalid(format!("storable_statuses takes numbers; got \"{s}\"")))
+}
+
+/// Options of a route.
+#[derive(Clone, Debug)]
+pub struct RouteOptions {
+    /// Seconds until a page is stale. `None`: the cache's `default_revalidate`.
+    pub revalidate: Option<Lifetime>,
+    /// Seconds until a page is expired. `None`: the cache's `default_expire`.
+    pub expire: Option<Lifetime>,
+    /// Whether paths that `static_params` does not list are rendered (Next.js `dynamicParams`).
+    pub dynamic_params: bool,
+    /// The paths to prerender (Next.js `generateStaticParams`).
+    pub static_params: Vec<Params>,
+    /// Tags of every page of this route.
+    pub tags: Vec<String>,
+    /// Seconds a render may take. `None`: the cache's `default_timeout`.
+    pub timeout: Option<Lifetime>,
+    /// Names of query values that become part of the variant.
+    pub query: Vec<String>,
+    /// Variant name and the request header that it comes from; the header is named in `vary`.
+    pub vary: Vec<(String, String)>,
+}
+
+impl Default for RouteOptions {
+    fn default() -> RouteOptions {
+        RouteOptions {
+            revalidate: None,
+            expire: None,
+            dynamic_params: true,
+            static_params: Vec::new(),
+            tags: Vec::new(),
+            timeout: None,
+            query: Vec::new(),
+            vary: Vec::new(),
+        }
+    }
+}
