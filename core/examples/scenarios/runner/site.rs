@@ -116,7 +116,7 @@ impl Site {
             }
             None => Err(Error::render("the cache is closed", None)),
         });
-        // The last handle may not be dropped by a callback.
+        // Not kept while this load is held: the cache closes with its last handle.
         drop(cache);
         let outcome = read.and_then(|_| match element {
             None => Ok(key.clone()),
