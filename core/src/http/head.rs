@@ -244,3 +244,6 @@ const fn isr_cache(word: CacheWord) -> &'static str {
         CacheWord::Bypass => "BYPASS",
     }
 }
+
+#[cfg(test)]
+mod tests;
