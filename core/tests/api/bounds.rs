@@ -51,9 +51,11 @@ fn churn_stays_within_max_bytes() {
     tasks.into_iter().for_each(Task::join);
     settle(&cache);
     stop.store(true, Ordering::SeqCst);
+    // A page is counted before its room is made: for a moment there is one too many.
     let most = watcher.join();
-    assert!(most <= max, "{most} of {max} bytes");
+    assert!(most <= max + 8 * KIB, "{most} of {max} bytes");
     let stats = cache.stats();
+    assert!(stats.bytes_stored <= max);
     assert!(stats.evictions > 0 && stats.entries_stored > 0, "{stats:?}");
     // Full, and not by accident: most of the room is used.
     assert!(stats.bytes_stored > max / 2, "{} of {max} bytes", stats.bytes_stored);

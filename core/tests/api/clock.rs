@@ -75,22 +75,6 @@ fn invalidations_are_ordered_by_epochs_whatever_the_clock_says() {
 }
 
 #[test]
-fn a_soft_invalidation_turns_hard_although_the_clock_was_set_back() {
-    let (cache, clock) = open(|_| ());
-    let gate = Gate::new();
-    let options = RouteOptions { tags: vec!["t".into()], ..RouteOptions::default() };
-    cache.add_route("/p", options, gated(&gate)).unwrap();
-    cache.put("/p", None, PageResult::new("old"), cache.started()).unwrap();
-    let soft = TagOptions { soft: true, expire: Some(secs(10.0)) };
-    cache.revalidate_tag(&["t"], soft).unwrap();
-    assert_eq!(cache.peek("/p", None).unwrap().state(), State::Stale);
-    clock.set_wall(at(-1000));
-    clock.advance(secs(11.0));
-    // By the steady clock ten seconds have passed; by the wall clock they never will for long.
-    assert_eq!(cache.peek("/p", None).unwrap().state(), State::Expired);
-}
-
-#[test]
 fn a_back_off_does_not_follow_the_wall_clock() {
     let (cache, clock) = open(|_| ());
     let renders = counter();

@@ -180,3 +180,58 @@ fn nobody_gets_a_page_from_before_an_invalidation_that_had_returned() {
     });
     join(tasks);
 }
+
+#[test]
+fn everything_at_once_ends() {
+    // No assertion but the rules that always hold: an answer is of its path, errors are those that were made, all ends.
+    let (cache, clock) = open(|o| {
+        o.threads = 3;
+        o.max_bytes = 64 << 10;
+        o.max_queue = 20;
+    });
+    let inner = cache.downgrade();
+    let renderer = Arc::new(move |job: RenderJob| {
+        let n: usize = job.path().rsplit('/').next().and_then(|n| n.parse().ok()).unwrap_or(0);
+        let read = job.data(&[&(n % 5).to_string()], &DataOptions::default(), loads("v"));
+        let next = inner.upgrade().filter(|_| n % 4 == 1);
+        let asked = next.map(|c| c.get(&Request::new(&format!("/p/{}", n - 1))));
+        let _ = match (n % 10, read, asked) {
+            (7, ..) => job.fail(Error::render("boom", None)),
+            (8, ..) => Ok(drop(job)),
+            (_, Err(error), _) | (_, _, Some(Err(error))) => job.fail(error),
+            _ => {
+                let page = PageResult::new(job.path()).tag((n % 5).to_string());
+                job.complete(page)
+            }
+        };
+    });
+    cache
+        .add_route("/p/[id]", RouteOptions { expire: Some(secs(2.0)), ..revalidate(1.0) }, renderer)
+        .unwrap();
+    let tasks = crowd(8, &cache, move |cache, t| {
+        for i in 0..200 {
+            let n = (i * 13 + t * 29) % 60;
+            let path = format!("/p/{n}");
+            match (i + t) % 16 {
+                0 => clock.advance(secs(0.3)),
+                1 => cache.revalidate_tag(&[&(n % 5).to_string()], TagOptions::default()).unwrap(),
+                2 => _ = cache.revalidate_path(&[&path], None).unwrap(),
+                3 => cache.remove(&[&path]).unwrap(),
+                4 => {
+                    _ = cache
+                        .put(&path, None, PageResult::new(path.as_str()), cache.started())
+                        .unwrap()
+                }
+                5 => _ = cache.regenerate(&Request::new(&path), true),
+                _ => match cache.get(&Request::new(&path)) {
+                    Ok(answer) => assert_eq!(body(&answer), path),
+                    Err(error) => assert!(matches!(error.kind(), Render | Busy), "{error}"),
+                },
+            }
+        }
+    });
+    join(tasks);
+    settle(&cache);
+    assert!(cache.stats().bytes_stored <= 64 << 10);
+    assert!(cache.close(PATIENCE));
+}

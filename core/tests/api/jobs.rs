@@ -26,11 +26,11 @@ fn dropped_unfinished_is_a_failure() {
     let desk = Desk::new();
     cache.add_route("/p/[id]", revalidate(60.0), desk.renderer()).unwrap();
     cache.add_route("/now", revalidate(60.0), Arc::new(|_: RenderJob| ())).unwrap();
-    fails(get(&cache, "/now"), Render, &["/now"]);
+    fails(get(&cache, "/now"), Render, &["without a result"]);
 
     let answer = start_get(&cache, "/p/1");
     drop(desk.take());
-    fails(answer.join(), Render, &["/p/1"]);
+    fails(answer.join(), Render, &["without a result"]);
 
     // A stored page stays.
     cache.put("/p/2", None, PageResult::new("good"), cache.started()).unwrap();
@@ -75,6 +75,7 @@ fn a_panic_in_a_render_is_a_failure_and_the_thread_goes_on() {
     fails(get(&cache, "/p/string"), Render, &["went wrong with 42"]);
     fails(get(&cache, "/p/other"), Render, &["panic"]);
     assert_eq!(told(get(&cache, "/p/good")), (CacheWord::Miss, "/p/good".into()));
+    settle(&cache);
     assert_eq!(cache.activity().running, 0);
 }
 
@@ -265,4 +266,58 @@ fn callbacks_hold_no_lock() {
     assert_eq!(value(&calls), 1);
     assert_eq!(told(get(&cache, "/other")), (CacheWord::Hit, "put".into()));
     assert_eq!(told(get(&cache, "/added/p/1")).0, CacheWord::Miss);
+}
+
+#[test]
+fn a_completion_callback_may_ask_again() {
+    let (cache, _) = open(|o| o.threads = 1);
+    cache.add_route("/p/[id]", revalidate(60.0), echo()).unwrap();
+    let (done, answer) = outcome();
+    let inner = cache.clone();
+    cache.get_then(
+        &Request::new("/p/1"),
+        Box::new(move |first| {
+            let first = told(first);
+            // The page that it was told of is stored by now, and another one is rendered.
+            let again = told(inner.get(&Request::new("/p/1")));
+            done((first, again, told(inner.get(&Request::new("/p/2")))));
+        }),
+    );
+    let told = |word, body: &str| (word, body.to_string());
+    let (miss, hit) = (CacheWord::Miss, CacheWord::Hit);
+    assert_eq!(answer.join(), (told(miss, "/p/1"), told(hit, "/p/1"), told(miss, "/p/2")));
+}
+
+#[test]
+fn a_completion_callback_that_panics_is_nobody_elses_trouble() {
+    let (cache, _) = open(|o| o.threads = 1);
+    let gate = Gate::new();
+    cache.add_route("/p", revalidate(60.0), gated(&gate)).unwrap();
+    cache.get_then(&Request::new("/p"), Box::new(|_| panic!("not my day")));
+    let (done, answer) = outcome();
+    cache.get_then(&Request::new("/p"), done);
+    gate.open();
+    assert_eq!(told(answer.join()), (CacheWord::Miss, "/p".into()));
+    settle(&cache);
+}
+
+#[test]
+fn a_job_that_is_finished_later_asks_for_another_page_without_blocking() {
+    let (cache, _) = open(|o| o.threads = 1);
+    let inner = cache.downgrade();
+    let outer = move |job: RenderJob| {
+        let context = job.context();
+        let request = Request { within: Some(&context), ..Request::new("/inner") };
+        inner.upgrade().unwrap().get_then(
+            &request,
+            Box::new(move |answer| {
+                let page = PageResult::new(format!("outer with {}", told(answer).1));
+                let _ = job.complete(page);
+            }),
+        );
+    };
+    cache.add_route("/outer", revalidate(60.0), Arc::new(outer)).unwrap();
+    cache.add_route("/inner", revalidate(60.0), echo()).unwrap();
+    assert_eq!(told(get(&cache, "/outer")), (CacheWord::Miss, "outer with /inner".into()));
+    settle(&cache);
 }
