@@ -387,6 +387,7 @@ impl Engine {
             expire: Lifetime::ZERO,
             started: 0,
             generated: now,
+            oldest: 0,
         });
         Answer {
             page: Arc::new(page),
@@ -424,8 +425,7 @@ impl Engine {
             return Ok(Put::NotStored);
         }
         let started = started.min(self.inv.now());
-        let deps = Deps { revalidate: Lifetime::NEVER, tags: Vec::new() };
-        match self.page_outcome(&target, result, started, &deps) {
+        match self.page_outcome(&target, result, started, &Deps::none()) {
             Outcome::Fail(error) => Err(error),
             Outcome::Pass { remove, .. } => {
                 if remove {

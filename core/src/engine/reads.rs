@@ -115,7 +115,7 @@ impl Engine {
         let live = within.as_ref().is_some_and(|w| w.0.live);
         let floor = within.as_ref().map_or(0, |w| w.0.data_floor.load(Ordering::SeqCst));
         let mut shard = self.table.lock(&target.key);
-        let page = self.memory.get(&target.key).filter(|p| !live && p.started() > floor);
+        let page = self.memory.get(&target.key).filter(|p| !live && p.oldest() > floor);
         let stored = page.map(|page| Stored { judged: self.judge(&page, now), page });
         ask.word.get_or_insert(if stored.is_some() {
             CacheWord::Revalidated
@@ -127,7 +127,7 @@ impl Engine {
         {
             drop(shard);
             if let Some(within) = within {
-                within.0.deps.lock().add(answer.page.revalidate(), answer.page.tag_nodes());
+                within.0.deps.lock().add_entry(&answer.page);
             }
             return Step::Ready(Ok(answer), done);
         }
