@@ -258,3 +258,40 @@ fn contexts_nest() {
     first.join().unwrap();
     second.join().unwrap();
 }
+
+#[test]
+fn a_background_load_may_ask_for_a_page() {
+    let (cache, clock) = open(|o| o.threads = 1);
+    let (inner, loaded) = (cache.downgrade(), counter());
+    let count = loaded.clone();
+    let loader: Arc<dyn Loader> = Arc::new(move |job: LoadJob| {
+        let answer = inner.upgrade().unwrap().get(&Request::new("/p")).unwrap();
+        count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        let _ = job.complete(body(&answer).into_bytes());
+    });
+    cache.add_route("/p", revalidate(60.0), echo()).unwrap();
+    let options = DataOptions { revalidate: secs(1.0), ..DataOptions::default() };
+    let read = || cache.data(None, &["k"], &options, loader.clone()).unwrap();
+    assert_eq!((read().value(), value(&loaded)), (&b"/p"[..], 1));
+    clock.advance(secs(61.0));
+    cache.remove(&["/p"]).unwrap();
+    assert_eq!(read().cache(), CacheWord::Stale);
+    settle(&cache);
+    assert_eq!((read().cache(), value(&loaded)), (CacheWord::Hit, 2));
+}
+
+#[test]
+fn another_page_is_regenerated_from_inside_a_render() {
+    let (cache, _) = open(|o| o.threads = 1);
+    let inner = cache.downgrade();
+    let renders = counter();
+    let renderer = page(move |_| {
+        let cache = inner.upgrade().unwrap();
+        let again = cache.regenerate(&Request::new("/other"), false).unwrap().unwrap();
+        PageResult::new(body(&again))
+    });
+    cache.add_route("/other", revalidate(60.0), versions(&renders)).unwrap();
+    cache.add_route("/p", revalidate(60.0), renderer).unwrap();
+    get(&cache, "/other").unwrap();
+    assert_eq!(told(get(&cache, "/p")).1, "v2");
+}

@@ -181,3 +181,53 @@ fn time_runs_by_itself_on_the_systems_clock() {
     gate.open();
     settle(&cache);
 }
+
+/// How many renders run at once, found by holding as many as come.
+fn seats(cache: &Cache, name: &str, asked: usize) -> usize {
+    let gate = Gate::new();
+    cache.add_route(&format!("/{name}/[id]"), timeout(1e6), gated(&gate)).unwrap();
+    let gets: Vec<_> = (0..asked).map(|n| start_get(cache, &format!("/{name}/{n}"))).collect();
+    eventually("the others are queued", || cache.activity().queued + gate.arrivals() == asked);
+    let seats = gate.arrivals();
+    gate.open();
+    gets.into_iter().for_each(|g| _ = g.join().unwrap());
+    seats
+}
+
+#[test]
+fn seats_are_neither_lost_nor_doubled() {
+    let (cache, clock) = open(|o| o.threads = 2);
+    let gate = Gate::new();
+    let inner = cache.downgrade();
+    let outer = Arc::new(move |job: RenderJob| {
+        let path = job.path().replace("outer", "inner");
+        let _ = inner.upgrade().unwrap().get(&Request::new(&path));
+        let _ = job.complete(PageResult::new("x"));
+    });
+    cache.add_route("/outer/[id]", timeout(5.0), outer).unwrap();
+    cache.add_route("/inner/[id]", timeout(50.0), gated(&gate)).unwrap();
+    cache.add_route("/short/[id]", timeout(5.0), gated(&gate)).unwrap();
+    assert_eq!(seats(&cache, "before", 5), 2);
+
+    // The outer ones are over while they wait for the inner ones, which hold both seats.
+    let outers = [start_get(&cache, "/outer/1"), start_get(&cache, "/outer/2")];
+    gate.wait_for(2);
+    clock.advance(secs(5.001));
+    for outer in outers {
+        fails(outer.join(), Timeout, &[]);
+    }
+    // Then the inner ones, with none that wait any more.
+    clock.advance(secs(50.0));
+    assert_eq!(seats(&cache, "between", 5), 2);
+
+    // An outer one that goes on after its inner one hung.
+    let outer = start_get(&cache, "/outer/3");
+    gate.wait_for(3);
+    let short = start_get(&cache, "/short/1");
+    gate.wait_for(4);
+    gate.open();
+    outer.join().unwrap();
+    short.join().unwrap();
+    settle(&cache);
+    assert_eq!(seats(&cache, "after", 5), 2);
+}
