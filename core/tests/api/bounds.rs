@@ -222,3 +222,19 @@ fn failures_of_unknown_paths_take_no_room_without_end() {
     assert!(cache.stats().bytes_stored <= 256 * KIB);
     assert_eq!(cache.stats().entries_stored, 0);
 }
+
+#[test]
+fn tags_take_room_too() {
+    let (cache, _) = open(|_| ());
+    cache.add_route("/p/[id]", revalidate(60.0), echo()).unwrap();
+    let put = |path: &str, tags: Vec<String>| {
+        let before = cache.stats().bytes_stored;
+        let page = PageResult { tags, ..PageResult::new("x") };
+        cache.put(path, None, page, cache.started()).unwrap();
+        cache.stats().bytes_stored - before
+    };
+    let bare = put("/p/1", vec![]);
+    // The names of 128 tags that no other page has.
+    let tagged = put("/p/2", (0..128).map(|n| format!("{n:0>256}")).collect());
+    assert!(tagged >= bare + 128 * 256, "{bare} without, {tagged} with 32 KiB of tags");
+}

@@ -151,3 +151,16 @@ fn a_progress_callback_that_panics_stops_nothing() {
     assert_eq!(report.rendered, 5);
     assert_eq!(told(get(&cache, "/p/1")).0, CacheWord::Hit);
 }
+
+#[test]
+fn inside_a_render_it_does_not_dead_lock() {
+    let (cache, _) = open(|o| o.threads = 1);
+    let inner = cache.downgrade();
+    let renderer = page(move |_| {
+        let report = inner.upgrade().unwrap().prerender(None);
+        PageResult::new(report.map_or_else(|e| e.kind().name().into(), |r| r.rendered.to_string()))
+    });
+    cache.add_route("/p/[id]", numbers(3), echo()).unwrap();
+    cache.add_route("/all/[id]", revalidate(60.0), renderer).unwrap();
+    assert_eq!(told(get(&cache, "/all/1")).1, "3");
+}

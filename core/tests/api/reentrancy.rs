@@ -295,3 +295,38 @@ fn another_page_is_regenerated_from_inside_a_render() {
     get(&cache, "/other").unwrap();
     assert_eq!(told(get(&cache, "/p")).1, "v2");
 }
+
+#[test]
+fn nested_renders_go_before_those_that_have_not_begun() {
+    // Else all who are queued begin, and each keeps a thread while it waits for the end of the queue.
+    let (cache, _) = open(|o| o.threads = 1);
+    let order: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (log, inner, gate) = (order.clone(), cache.downgrade(), Gate::new());
+    let at = gate.clone();
+    let renderer = page(move |job| {
+        log.lock().unwrap().push(job.path().to_string());
+        if job.path() == "/p/held" {
+            at.pass();
+        } else if let Some(rest) = job.path().strip_prefix("/p/outer") {
+            let path = format!("/p/inner{rest}");
+            inner.upgrade().unwrap().get(&Request::new(&path)).unwrap();
+        }
+        PageResult::new(job.path())
+    });
+    cache.add_route("/p/[id]", revalidate(60.0), renderer).unwrap();
+    let held = start_get(&cache, "/p/held");
+    gate.wait_for(1);
+    let outers: Vec<_> = (0..3)
+        .map(|n| {
+            let outer = start_get(&cache, &format!("/p/outer{n}"));
+            eventually("it is queued", || cache.activity().queued == n + 1);
+            outer
+        })
+        .collect();
+    gate.open();
+    held.join().unwrap();
+    outers.into_iter().for_each(|o| _ = o.join().unwrap());
+    let expected =
+        ["/p/held", "/p/outer0", "/p/inner0", "/p/outer1", "/p/inner1", "/p/outer2", "/p/inner2"];
+    assert_eq!(*order.lock().unwrap(), expected);
+}
