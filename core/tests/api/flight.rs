@@ -197,7 +197,10 @@ fn everything_at_once_ends() {
         let asked = next.map(|c| c.get(&Request::new(&format!("/p/{}", n - 1))));
         let _ = match (n % 10, read, asked) {
             (7, ..) => job.fail(Error::render("boom", None)),
-            (8, ..) => Ok(drop(job)),
+            (8, ..) => {
+                drop(job);
+                Ok(())
+            }
             (_, Err(error), _) | (_, _, Some(Err(error))) => job.fail(error),
             _ => {
                 let page = PageResult::new(job.path()).tag((n % 5).to_string());
