@@ -166,9 +166,10 @@ pub unsafe extern "C" fn isr_load_key_count(job: *const isr_load) -> usize {
 /// Ownership: borrowed from the job. Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn isr_load_key_at(job: *const isr_load, index: usize) -> isr_str {
-    // SAFETY: the header demands NULL or a live handle.
     guard::value(isr_str::NONE, || {
-        types::at("text in the key", unsafe { get(job) }?.views.iter(), index).copied()
+        // SAFETY: the header demands NULL or a live handle.
+        let job = unsafe { get(job) }?;
+        types::at("text in the key", job.views.iter(), index).copied()
     })
 }
 

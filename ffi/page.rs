@@ -120,9 +120,10 @@ pub unsafe extern "C" fn isr_page_tag_count(page: *const isr_page) -> usize {
 /// Ownership: borrowed from the page. Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn isr_page_tag_at(page: *const isr_page, index: usize) -> isr_str {
-    // SAFETY: the header demands NULL or a live handle.
     guard::value(isr_str::NONE, || {
-        Ok(isr_str::of(types::at("tag", unsafe { get(page) }?.tags(), index)?))
+        // SAFETY: the header demands NULL or a live handle.
+        let page = unsafe { get(page) }?;
+        Ok(isr_str::of(types::at("tag", page.tags(), index)?))
     })
 }
 

@@ -170,9 +170,10 @@ pub unsafe extern "C" fn isr_report_failed_message(
     report: *const isr_report,
     index: usize,
 ) -> isr_str {
-    // SAFETY: the header demands NULL or a live handle.
     guard::value(isr_str::NONE, || {
-        Ok(isr_str::of(failed(unsafe { get(report) }?, index)?.1.message()))
+        // SAFETY: the header demands NULL or a live handle.
+        let report = unsafe { get(report) }?;
+        Ok(isr_str::of(failed(report, index)?.1.message()))
     })
 }
 

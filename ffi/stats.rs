@@ -115,9 +115,10 @@ pub unsafe extern "C" fn isr_stats_count(stats: *const isr_stats) -> usize {
 /// Ownership: static. Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn isr_stats_name(stats: *const isr_stats, index: usize) -> isr_str {
-    // SAFETY: the header demands NULL or a live handle.
     guard::value(isr_str::NONE, || {
-        Ok(isr_str::of(types::at("counter", unsafe { get(stats) }?.iter(), index)?.0))
+        // SAFETY: the header demands NULL or a live handle.
+        let stats = unsafe { get(stats) }?;
+        Ok(isr_str::of(types::at("counter", stats.iter(), index)?.0))
     })
 }
 
