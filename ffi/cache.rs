@@ -1,5 +1,7 @@
 //! The cache: open, invalidate, look inside, close.
 
+use std::sync::OnceLock;
+use std::thread::Thread;
 use std::time::Duration;
 
 use isr_core::{Cache, ErrorKind, Lifetime, Options, PathType, TagOptions};
@@ -52,6 +54,7 @@ pub unsafe extern "C" fn isr_cache_open(
             locked(unsafe { get(options) }?).clone()
         };
         out.write(open(Cache::open(options)?));
+        HOST.get_or_init(std::thread::current);
         Ok(())
     })
 }
@@ -173,6 +176,10 @@ pub unsafe extern "C" fn isr_remove(
         cache.remove(&paths)
     })
 }
+
+/// Rust's handle of the thread that opened the first cache, as a rule the host's main one. Rust keeps it until the process ends,
+/// by a pointer into its middle; this one to its start tells leak checkers that it is not lost.
+static HOST: OnceLock<Thread> = OnceLock::new();
 
 /// A hundred years stand for "as long as it takes": more overflows the system's clocks.
 const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);

@@ -4,10 +4,12 @@ use std::any::Any;
 use std::cell::{RefCell, UnsafeCell};
 use std::collections::VecDeque;
 use std::mem::MaybeUninit;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use isr_core::Error;
 
+use crate::lock::locked;
 use crate::status::invalid;
 
 /// A type that C sees as an opaque struct.
@@ -140,18 +142,35 @@ unsafe fn end<H: Handle>(handle: *const H) -> H::Value {
     value
 }
 
-/// How many freed shells a thread keeps.
+/// How many freed shells a thread keeps, and how many of threads that have ended are kept.
 const GRAVES: usize = 64;
+const OLD_GRAVES: usize = 512;
+
+type Grave = Box<dyn Any + Send>;
+
+/// The shells that a thread freed. One of its own for each thread, so that hits do not meet at a lock.
+struct Graveyard(VecDeque<Grave>);
+
+static OLD: Mutex<VecDeque<Grave>> = Mutex::new(VecDeque::new());
+
+impl Drop for Graveyard {
+    fn drop(&mut self) {
+        let mut old = locked(&OLD);
+        old.extend(self.0.drain(..));
+        let too_many = old.len().saturating_sub(OLD_GRAVES);
+        old.drain(..too_many);
+    }
+}
 
 thread_local! {
-    static GRAVEYARD: RefCell<VecDeque<Box<dyn Any>>> = const { RefCell::new(VecDeque::new()) };
+    static GRAVEYARD: RefCell<Graveyard> = const { RefCell::new(Graveyard(VecDeque::new())) };
 }
 
 /// Keeps the memory of a freed handle for a while, so that a late use finds `DEAD` and not another object.
-fn bury<T: 'static>(shell: Box<Shell<T>>) {
+fn bury<T: Send + 'static>(shell: Box<Shell<T>>) {
     // While the thread is being torn down there is no graveyard; the memory goes at once.
     let _ = GRAVEYARD.try_with(|graves| {
-        let mut graves = graves.borrow_mut();
+        let graves = &mut graves.borrow_mut().0;
         if graves.len() == GRAVES {
             graves.pop_front();
         }
