@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
-use crate::errors::{OrRaise, exception, raise};
+use crate::errors::{OrRaise, exception, invalid, raise};
 use crate::guard::call;
 use crate::thread::attached;
 
@@ -19,14 +19,8 @@ pub type Done<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
 const SIGNALS: Duration = Duration::from_millis(50);
 
 /// Waits without the GIL. On the main thread Ctrl-C works meanwhile: the wait ends, what it waited for goes on.
-pub fn block<T: Send + 'static>(
-    py: Python<'_>,
-    wait: impl FnOnce() -> Result<T, Error> + Send,
-    start: impl FnOnce(Done<T>) + Send,
-) -> PyResult<T> {
-    if !on_main_thread(py)? {
-        return py.detach(wait).or_raise();
-    }
+pub fn block<T: Send + 'static>(py: Python<'_>, start: impl FnOnce(Done<T>) + Send) -> PyResult<T> {
+    let signals = if on_main_thread(py)? { SIGNALS } else { Duration::MAX };
     let (sender, mut receiver) = mpsc::channel();
     let done: Done<T> = Box::new(move |result| {
         // Nobody listens after Ctrl-C.
@@ -36,7 +30,7 @@ pub fn block<T: Send + 'static>(
     loop {
         let result;
         (receiver, result) = py.detach(move || {
-            let result = receiver.recv_timeout(SIGNALS);
+            let result = receiver.recv_timeout(signals);
             (receiver, result)
         });
         match result {
@@ -56,10 +50,15 @@ fn on_main_thread(py: Python<'_>) -> PyResult<bool> {
     Ok(CURRENT.import(py, "threading", "get_ident")?.call0()?.eq(main.getattr("ident")?)?)
 }
 
-/// Whether the event loop of this thread runs: a blocking call would stop it.
-pub fn in_running_loop(py: Python<'_>) -> PyResult<bool> {
+/// Refuses a call that would block a running event loop, and perhaps wait for it.
+pub fn not_in_a_loop(py: Python<'_>, instead: &str) -> PyResult<()> {
     static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    Ok(!RUNNING.import(py, "asyncio", "_get_running_loop")?.call0()?.is_none())
+    if RUNNING.import(py, "asyncio", "_get_running_loop")?.call0()?.is_none() {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "this call would block the event loop that runs on this thread, and perhaps wait for it; use `await {instead}`"
+    )))
 }
 
 /// How an outcome becomes a Python value.

@@ -11,7 +11,7 @@ use isr_core::{
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::bridge::{block, failures, in_running_loop, later};
+use crate::bridge::{block, failures, later, not_in_a_loop};
 use crate::convert::{arg, lifetime, one_or_more, option, path_text, text, variant};
 use crate::data::Read;
 use crate::errors::{OrRaise, invalid, raise, show};
@@ -34,22 +34,9 @@ pub struct Cache {
 
 impl Drop for Cache {
     fn drop(&mut self) {
-        // Closing waits for callbacks, and these for the GIL. On a thread of the cache it would wait for itself.
+        // The last handle closes the cache, which calls back those who still wait: not with the GIL held.
         let core = self.core.take();
-        let close = move || {
-            if isr_core::Context::current().is_some() {
-                std::thread::spawn(move || drop(core));
-            } else {
-                drop(core);
-            }
-        };
-        let mut close = Some(close);
-        let attached = Python::try_attach(|py| py.detach(|| close.take().map(|c| c())));
-        if attached.is_none()
-            && let Some(close) = close
-        {
-            close();
-        }
+        Python::try_attach(|py| py.detach(|| drop(core)));
     }
 }
 
@@ -63,11 +50,8 @@ impl Cache {
 
     /// The core, for a call that may block this thread.
     fn blocking(&self, py: Python<'_>, instead: &str) -> PyResult<&isr_core::Cache> {
-        if self.has_async.load(Ordering::Relaxed) && in_running_loop(py)? {
-            return Err(invalid(format!(
-                "this call would block the event loop that runs on this thread, and perhaps wait for it; use `await \
-                 {instead}`"
-            )));
+        if self.has_async.load(Ordering::Relaxed) {
+            not_in_a_loop(py, instead)?;
         }
         self.core()
     }
@@ -178,7 +162,7 @@ impl Cache {
             let at_once = core.try_get(&request).or_raise()?;
             let core = match at_once {
                 Some(answer) => answer,
-                None => block(py, || core.get(&request), |done| core.get_then(&request, done))?,
+                None => block(py, |done| core.get_then(&request, done))?,
             };
             Ok(Answer { core })
         })
@@ -245,11 +229,7 @@ impl Cache {
             let core = self.blocking(py, "cache.aregenerate(...)")?;
             let wanted = Wanted::new(py, path, variant)?;
             let request = wanted.request();
-            let answer = block(
-                py,
-                || core.regenerate(&request, only_generated),
-                |done| core.regenerate_then(&request, only_generated, done),
-            )?;
+            let answer = block(py, |done| core.regenerate_then(&request, only_generated, done))?;
             Ok(answer.map(|core| Answer { core }))
         })
     }
@@ -321,9 +301,7 @@ impl Cache {
         guard(|| {
             let core = self.blocking(py, "cache.aprerender(...)")?;
             let progress = on_progress(progress);
-            let again = progress.clone();
-            let done =
-                block(py, || core.prerender(progress), |done| core.prerender_then(again, done))?;
+            let done = block(py, |done| core.prerender_then(progress, done))?;
             report(py, done)
         })
     }

@@ -44,12 +44,9 @@ impl Read {
         within: Option<Context>,
     ) -> PyResult<(Py<PyAny>, &'static str)> {
         let key: Vec<&str> = self.key.iter().map(String::as_str).collect();
-        let (options, loader, again) = (&self.options, self.loader.clone(), self.loader.clone());
-        let answer = block(
-            py,
-            || cache.data(within.as_ref(), &key, options, loader),
-            |done| cache.data_then(within.as_ref(), &key, options, again, done),
-        )?;
+        let (options, loader) = (&self.options, self.loader.clone());
+        let answer =
+            block(py, |done| cache.data_then(within.as_ref(), &key, options, loader, done))?;
         Ok(parts(py, &answer))
     }
 

@@ -6,6 +6,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 
+use crate::bridge::not_in_a_loop;
 use crate::convert::{bytes, params_dict, variant_dict};
 use crate::data;
 use crate::errors::{OrRaise, failed, failure};
@@ -168,6 +169,7 @@ impl RenderJob {
         loader: Py<PyAny>,
     ) -> PyResult<(Py<PyAny>, &'static str)> {
         guard(|| {
+            not_in_a_loop(py, "job.adata(...)")?;
             let read = data::Read::new(key, tags, revalidate, loader)?;
             read.block(py, &self.cache()?, Some(self.within(py)?))
         })
