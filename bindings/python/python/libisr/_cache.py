@@ -123,11 +123,13 @@ class Cache(_libisr._Cache):
 
         `progress` is called from any thread, one call at a time.
         """
+        _check_progress(progress)
         report = None if progress is None else lambda *p: progress(PrerenderProgress(*p))
         return PrerenderReport(*self._prerender(report))
 
     async def aprerender(self, progress: Callable[[PrerenderProgress], object] | None = None) -> PrerenderReport:
         """`prerender` for event loops; `progress` is called on this loop."""
+        _check_progress(progress)
         loop = self._loops.seen()
 
         def report(*values: Any) -> None:
@@ -276,6 +278,11 @@ class Cache(_libisr._Cache):
             return "<libisr.Cache closed>"
         stats = self.stats()
         return f"<libisr.Cache entries={stats['entries_stored']} bytes={stats['bytes_stored']}>"
+
+
+def _check_progress(progress: object) -> None:
+    if progress is not None and not callable(progress):
+        raise TypeError(f"progress must be a function; got {progress!r} ({type(progress).__name__})")
 
 
 def _start(route: weakref.ref[Route], native: _libisr._RenderJob) -> None:
