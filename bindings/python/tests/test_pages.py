@@ -315,6 +315,7 @@ def test_stats_and_activity(cache: libisr.Cache) -> None:
     cache.page("/")(lambda job: "x")
     cache.get("/")
     cache.get("/")
+    settle(cache)
     stats = cache.stats()
     assert (stats["misses"], stats["hits"], stats["renders"], stats["entries_stored"]) == (1, 1, 1, 1)
     activity = cache.activity()

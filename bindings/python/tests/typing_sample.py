@@ -61,7 +61,7 @@ with libisr.Cache(clock=libisr.ManualClock(0), default_revalidate=timedelta(minu
     # Wrong on purpose: the checker must see it.
     cache.get(5)  # type: ignore[arg-type]
     cache.page("/x", ttl=5)  # type: ignore[call-arg]
-    cache.page("/x")(lambda job: 5)  # type: ignore[arg-type, return-value]
+    cache.page("/x")(lambda job: 5)  # type: ignore[type-var]
     cache.revalidate_path("/", "all")  # type: ignore[arg-type]
     libisr.Cache(threads="4")  # type: ignore[arg-type]
 

@@ -280,7 +280,7 @@ class Cache(_libisr._Cache):
         return f"<libisr.Cache entries={stats['entries_stored']} bytes={stats['bytes_stored']}>"
 
 
-def _check_progress(progress: object) -> None:
+def _check_progress(progress: Callable[[PrerenderProgress], object] | None) -> None:
     if progress is not None and not callable(progress):
         raise TypeError(f"progress must be a function; got {progress!r} ({type(progress).__name__})")
 
