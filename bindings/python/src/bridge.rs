@@ -47,7 +47,7 @@ fn on_main_thread(py: Python<'_>) -> PyResult<bool> {
     static MAIN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     static CURRENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let main = MAIN.import(py, "threading", "main_thread")?.call0()?;
-    Ok(CURRENT.import(py, "threading", "get_ident")?.call0()?.eq(main.getattr("ident")?)?)
+    CURRENT.import(py, "threading", "get_ident")?.call0()?.eq(main.getattr("ident")?)
 }
 
 /// Refuses a call that would block a running event loop, and perhaps wait for it.

@@ -57,9 +57,9 @@ impl Context {
 }
 
 /// A job that is finished once.
-struct Once<T>(Mutex<Option<Owned<T>>>);
+struct Once<T: Send>(Mutex<Option<Owned<T>>>);
 
-impl<T> Once<T> {
+impl<T: Send> Once<T> {
     fn new(job: T) -> Once<T> {
         Once(Mutex::new(Some(Owned::new(job))))
     }
@@ -69,6 +69,15 @@ impl<T> Once<T> {
         job.ok_or_else(|| Error::new(ErrorKind::Finished, "the job was finished before"))
             .and_then(Owned::into_inner)
             .or_raise()
+    }
+}
+
+impl<T: Send> Drop for Once<T> {
+    fn drop(&mut self) {
+        // Dropped unfinished it fails, and those who wait are told: not with the GIL held.
+        if let Some(job) = self.0.get_mut().take() {
+            Python::try_attach(|py| py.detach(|| drop(job)));
+        }
     }
 }
 

@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
+use crate::errors::let_go;
+
 static EXITING: AtomicBool = AtomicBool::new(false);
 
 /// Told by `atexit`, when the caches are closed: from here on no thread of theirs enters the interpreter.
@@ -31,7 +33,7 @@ thread_local! {
     static KEPT: std::cell::RefCell<Kept> = const { std::cell::RefCell::new(Kept(None)) };
 }
 
-/// Runs `f` attached to the interpreter; `None`, and `f` is dropped, where it exits.
+/// Runs `f`, which the core calls, attached to the interpreter; `None`, and `f` is dropped, where it exits.
 pub fn attached<R>(f: impl FnOnce(Python<'_>) -> R) -> Option<R> {
     if EXITING.load(Ordering::Acquire) {
         return None;
@@ -43,6 +45,7 @@ pub fn attached<R>(f: impl FnOnce(Python<'_>) -> R) -> Option<R> {
         if !has_state {
             keep();
         }
+        let_go(py);
         f(py)
     })
 }

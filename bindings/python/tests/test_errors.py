@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import itertools
 import sys
 import threading
 from collections.abc import Callable
@@ -10,6 +12,7 @@ from typing import Any
 
 import libisr
 import pytest
+from conftest import settle, until
 from libisr import _errors, _libisr
 
 
@@ -75,6 +78,60 @@ def test_a_render_that_raises(cache: libisr.Cache) -> None:
     assert again.value is not caught.value
     assert again.value.__cause__ is error
     assert cache.stats()["renders"] == 1, "the second error came from the back-off"
+
+
+def test_what_nobody_is_told_is_logged(
+    cache: libisr.Cache, clock: libisr.ManualClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    results: list[Any] = ["v1", ValueError("in the background"), 5, libisr.Result(status=500)]
+
+    @cache.page("/", revalidate=1)
+    def page(job: libisr.Job) -> str:
+        result = results.pop(0)
+        if isinstance(result, Exception):
+            raise result
+        return result  # type: ignore[no-any-return]
+
+    cache.get("/")
+    assert caplog.records == []
+    for says in ("in the background", "must be str", "500"):
+        clock.advance(1000)
+        caplog.clear()
+        assert cache.get("/").cache == "stale"
+        settle(cache)
+        [record] = caplog.records
+        assert (record.name, record.levelname) == ("libisr", "WARNING")
+        assert "the render of / failed" in record.getMessage()
+        assert record.exc_info is not None
+        assert says in str(record.exc_info[1])
+
+
+def test_an_exception_may_do_anything_when_it_dies(cache: libisr.Cache) -> None:
+    died = []
+
+    class Loud(Exception):
+        def __del__(self) -> None:
+            died.append(cache.peek("/").state)
+            cache.remove("/")
+
+    def fail() -> None:
+        raise Loud("x")
+
+    cache.page("/")(lambda job: fail())
+    with pytest.raises(libisr.RenderError):
+        cache.get("/")
+    # The page that is put takes the place of the error.
+    assert cache.put("/", "x", cache.started())
+    keys = map(str, itertools.count())
+
+    def dead() -> bool:
+        gc.collect()
+        # Any callback lets go of what the core has dropped.
+        cache.data(next(keys), lambda: 1)
+        return bool(died)
+
+    until(dead)
+    assert died == ["fresh"]
 
 
 class Worse(BaseException):

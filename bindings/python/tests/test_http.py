@@ -127,7 +127,7 @@ def test_a_page(site: libisr.Cache, door: Any) -> None:
     assert ask("/b/caf%C3%A9")[2].startswith("café".encode())
 
 
-def test_errors(site: libisr.Cache, door: Any) -> None:
+def test_errors(site: libisr.Cache, door: Any, caplog: pytest.LogCaptureFixture) -> None:
     ask = door(site)
     for path, status, kind in [("/none", 404, "no_route"), ("/b//c", 400, "invalid_path"), ("/boom", 500, "render")]:
         got, headers, body = ask(path)
@@ -140,6 +140,8 @@ def test_errors(site: libisr.Cache, door: Any) -> None:
     assert ask("/b/%FF")[0] == 400
     site.close()
     assert ask("/b/1")[0] == 503
+    logged = [record for record in caplog.records if "a secret of the server" in record.getMessage()]
+    assert {record.name for record in logged} == {"libisr"}
 
 
 def test_variant_and_draft(site: libisr.Cache, door: Any) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from urllib.parse import quote
 
 from ._errors import IsrError
+
+logger = logging.getLogger("libisr")
 
 NO_STORE = "private, no-cache, no-store, max-age=0, must-revalidate"
 """`cache-control` of errors (semantics, section 10)."""
@@ -18,7 +21,9 @@ def quoted(path: str) -> str:
 
 
 def failure(error: IsrError, method: str) -> tuple[int, Headers, bytes]:
-    """The answer to a request that got an error; the error's text stays here."""
+    """The answer to a request that got an error; the error's text goes to the log, not to the client."""
+    if error.http_status >= 500:
+        logger.error("a request failed: %s", error, exc_info=error)
     return plain(error.http_status, error.kind, method)
 
 

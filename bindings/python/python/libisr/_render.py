@@ -7,6 +7,7 @@ import contextlib
 import contextvars
 import functools
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from ._types import Key, Reason, Seconds
 
 T = TypeVar("T")
+
+logger = logging.getLogger("libisr")
 
 Body: TypeAlias = str | bytes | bytearray | memoryview | Result
 """What a render gives."""
@@ -219,12 +222,21 @@ class Route:
             # What the core refuses has finished the job: those who wait know.
             if not native.finished:
                 fail(native, error)
+            elif not isinstance(error, Finished):
+                _log(native, error)
 
 
 def fail(native: _RenderJob, error: BaseException) -> None:
     """Fails a render that may be over."""
+    _log(native, error)
     with contextlib.suppress(Finished):
         native.fail(error)
+
+
+def _log(native: _RenderJob, error: BaseException) -> None:
+    """Says what nobody is told, because the last good page is served instead."""
+    if native.reason in ("stale", "expired"):
+        logger.warning("the render of %s failed; the last good page stays", native.path, exc_info=error)
 
 
 def is_async(callback: Callable[..., object]) -> bool:
