@@ -117,11 +117,11 @@ export class Cache {
       const target = text('path', path, 'invalid_path');
       const { variant, draft, prefetch } = requestOptions(options);
       const there = this.#native.tryGet(target, variant, draft, prefetch);
-      if (there !== null) return new Answer(there);
+      if (there !== null) return Answer.of(there);
       const scope = within(this.#native);
       return ask(
         (id) => this.#native.get(id, target, variant, draft, prefetch, scope?.context),
-        toAnswer,
+        Answer.of,
         this.#owner,
       );
     } catch (error) {
@@ -137,7 +137,7 @@ export class Cache {
     const target = text('path', path, 'invalid_path');
     const { variant, draft, prefetch } = requestOptions(options);
     const there = guard(() => this.#native.tryGet(target, variant, draft, prefetch));
-    return there === null ? undefined : new Answer(there);
+    return there === null ? undefined : Answer.of(there);
   }
 
   /** What is stored, with its state. Starts and touches nothing. Throws `invalid_path`, `no_route`, `closed`. */
@@ -164,7 +164,7 @@ export class Cache {
     return guarded(() =>
       ask<NativeAnswer | null, Answer | undefined>(
         (id) => this.#native.regenerate(id, target, variant, only, scope?.context),
-        (answer) => (answer === null ? undefined : toAnswer(answer)),
+        (answer) => (answer === null ? undefined : Answer.of(answer)),
         this.#owner,
       ),
     );
@@ -354,10 +354,6 @@ function requestOptions(options: GetOptions | undefined): RequestOptions {
 
 function variantOf(given: Record<string, string> | undefined): string[] | undefined {
   return given === undefined ? undefined : flatTexts('variant', given);
-}
-
-function toAnswer(answer: NativeAnswer): Answer {
-  return new Answer(answer);
 }
 
 /** What the addon throws that is not ours is a fault of this library, such as a panic. */

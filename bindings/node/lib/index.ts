@@ -15,7 +15,7 @@ export {
 export { ManualClock } from './clock.js';
 export type { DataAnswer, DataKey, DataOptions, Load, LoadJob, RawDataOptions } from './data.js';
 export { ERROR_KINDS, type ErrorCode, type ErrorKind, IsrError } from './errors.js';
-export { type Reason, type Render, RenderJob } from './jobs.js';
+export type { Reason, Render, RenderJob } from './jobs.js';
 export type { CacheOptions, GetOptions, RouteOptions, RouteParams } from './options.js';
 export { Answer, type CacheWord, type Head, type HeaderField, type HeadOptions, Page } from './page.js';
 export { notFound, type PageResult, redirect, type RenderResult, type ResultHeaders } from './result.js';

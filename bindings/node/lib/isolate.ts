@@ -84,7 +84,7 @@ function drain(): void {
     setImmediate(drain);
     throw error;
   }
-  if (isolate.settle() && timer === undefined) timer = setInterval(lookOver, LOOK_OVER).unref();
+  lookOver();
 }
 
 function handle(event: NativeEvent): void {
@@ -117,10 +117,12 @@ function handle(event: NativeEvent): void {
   }
 }
 
-/** Tells jobs that were given up, and lets the loop end when nothing is left to do. */
+/** Tells jobs that were given up, and lets the loop end when nothing is left to do; else looks again soon. */
 export function lookOver(): void {
   jobs?.lookOver();
-  if (!isolate.settle() && timer !== undefined) {
+  if (isolate.settle()) {
+    timer ??= setInterval(lookOver, LOOK_OVER).unref();
+  } else {
     clearInterval(timer);
     timer = undefined;
   }

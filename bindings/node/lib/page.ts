@@ -137,9 +137,13 @@ export class Answer {
   #page: Page | undefined;
   #cache: CacheWord | undefined;
 
-  /** @internal */
-  constructor(answer: NativeAnswer) {
+  private constructor(answer: NativeAnswer) {
     this.#native = answer;
+  }
+
+  /** @internal */
+  static of(answer: NativeAnswer): Answer {
+    return new Answer(answer);
   }
 
   /** How it came about. */

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use crate::clock::NativeClock;
 use crate::convert::{
-    JsOption, JsResult, JsRoute, Seconds, camel_case, lifetime, options, page_result, route_options, variant,
+    JsOption, JsResult, JsRoute, Seconds, camel_case, in_camel_case, lifetime, options, page_result, route_options, variant,
 };
 use crate::error;
 use crate::event::{Event, Outcome};
@@ -117,7 +117,7 @@ impl NativeCache {
             if let Some(manual) = clock {
                 options.clock = manual.clock.clone().into();
             }
-            Cache::open(options)
+            Cache::open(options).map_err(|e| in_camel_case(&e))
         });
         let cache = opened.map_err(|e| error::throw(env, &shared, &e))?;
         shared.add_cache(&cache);

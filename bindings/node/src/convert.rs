@@ -153,11 +153,16 @@ pub(crate) fn options(named: Vec<JsOption>) -> Result<Options, Error> {
             Either4::C(text) => OptionValue::Text(text),
             Either4::D(texts) => OptionValue::Texts(texts),
         };
-        options
-            .set(known, value)
-            .map_err(|e| Error::new(e.kind(), e.message().replace(known, &name)))?;
+        options.set(known, value).map_err(|e| in_camel_case(&e))?;
     }
     Ok(options)
+}
+
+/// An error about options that names them as JavaScript does.
+pub(crate) fn in_camel_case(error: &Error) -> Error {
+    let snake = Options::NAMES.iter().filter(|name| name.contains('_'));
+    let message = snake.fold(error.message().to_string(), |m, name| m.replace(name, &camel_case(name)));
+    Error::new(error.kind(), message)
 }
 
 /// Every name of an option, in camelCase.
