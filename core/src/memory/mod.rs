@@ -240,6 +240,7 @@ mod tests {
             expire: Lifetime::NEVER,
             started,
             generated: Time::from_nanos(0),
+            oldest: started,
         }))
     }
 
