@@ -20,6 +20,7 @@ export interface DataOptions {
 
 /** Reads for bytes. */
 export interface RawDataOptions extends DataOptions {
+  /** The value is bytes. */
   raw: true;
 }
 

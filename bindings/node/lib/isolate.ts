@@ -74,11 +74,17 @@ export function ask<T, R>(
   });
 }
 
-/** Handles all events that wait. Called by the addon. */
+/** Handles events that wait. Called by the addon, and by itself after each callback so that others get their turn. */
 function drain(): void {
   let event: NativeEvent | null = null;
   try {
-    while ((event = isolate.next()) !== null) handle(event);
+    while ((event = isolate.next()) !== null) {
+      handle(event);
+      if (event.kind === 'render' || event.kind === 'load') {
+        setImmediate(drain);
+        break;
+      }
+    }
   } catch (error) {
     // The fault of one event must not hold up the others.
     setImmediate(drain);

@@ -191,8 +191,6 @@ export interface Native {
   ) => NativeCache;
   errorKinds(): { kind: ErrorKind; code: number; httpStatus: number }[];
   optionNames(): string[];
-  /** In debug builds alone. */
-  panicForTests?(): void;
 }
 
 export const native: Native = require('../isr.node');

@@ -1,5 +1,5 @@
 // Builds the addon with cargo and puts it beside package.json as isr.node.
-// `--debug` builds without optimisation and with the debug checks that some tests need.
+// `--debug` builds without optimisation, which is faster.
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, renameSync } from 'node:fs';
 import { dirname, join } from 'node:path';

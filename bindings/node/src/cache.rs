@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isr_core::{
-    Cache, CacheWord, Context, DataOptions, Error, ErrorKind, PathType, Put, Request, Started, TagOptions, Variant,
+    Cache, CacheWord, Context, DataOptions, Error, ErrorKind, PathType, Put, Request, Started,
+    TagOptions, Variant,
 };
 use napi::bindgen_prelude::BigInt;
 use napi::{Env, Result};
@@ -13,7 +14,8 @@ use parking_lot::Mutex;
 
 use crate::clock::NativeClock;
 use crate::convert::{
-    JsOption, JsResult, JsRoute, Seconds, camel_case, in_camel_case, lifetime, options, page_result, route_options, variant,
+    JsOption, JsResult, JsRoute, Seconds, camel_case, in_camel_case, lifetime, options,
+    page_result, route_options, variant,
 };
 use crate::error;
 use crate::event::{Event, Outcome};
@@ -127,8 +129,7 @@ impl NativeCache {
     /// Adds a route. `index` comes back with each of its renders.
     #[napi(catch_unwind)]
     pub fn add_route(&self, env: &Env, index: u32, pattern: String, route: JsRoute) -> Result<()> {
-        let renderer =
-            RouteRenderer { shared: self.shared.clone(), cache: self.id, route: index };
+        let renderer = RouteRenderer { shared: self.shared.clone(), cache: self.id, route: index };
         let added = route_options(route)
             .and_then(|options| self.cache.add_route(&pattern, options, Arc::new(renderer)));
         self.check(env, added)
@@ -266,7 +267,12 @@ impl NativeCache {
 
     /// What is stored.
     #[napi(catch_unwind)]
-    pub fn peek(&self, env: &Env, path: String, variant_pairs: Option<Vec<String>>) -> Result<JsPeek> {
+    pub fn peek(
+        &self,
+        env: &Env,
+        path: String,
+        variant_pairs: Option<Vec<String>>,
+    ) -> Result<JsPeek> {
         let variant = variant(variant_pairs);
         let peek = self.check(env, self.cache.peek(&path, variant.as_ref()))?;
         Ok(JsPeek::new(&peek))
@@ -296,15 +302,21 @@ impl NativeCache {
                 "started must be what started() gave: 0 to 2^64 - 1",
             ))
         } else {
-            page_result(result)
-                .and_then(|page| self.cache.put(&path, variant.as_ref(), page, Started::from_u64(epoch)))
+            page_result(result).and_then(|page| {
+                self.cache.put(&path, variant.as_ref(), page, Started::from_u64(epoch))
+            })
         };
         Ok(self.check(env, put)? == Put::Stored)
     }
 
     /// Invalidates by paths or patterns; `kind` is `page` or `layout`. Whether any route could match.
     #[napi(catch_unwind)]
-    pub fn revalidate_path(&self, env: &Env, paths: Vec<String>, kind: Option<String>) -> Result<bool> {
+    pub fn revalidate_path(
+        &self,
+        env: &Env,
+        paths: Vec<String>,
+        kind: Option<String>,
+    ) -> Result<bool> {
         let kind = match kind.as_deref() {
             None => Ok(None),
             Some("page") => Ok(Some(PathType::Page)),
@@ -320,7 +332,13 @@ impl NativeCache {
 
     /// Invalidates by tags.
     #[napi(catch_unwind)]
-    pub fn revalidate_tag(&self, env: &Env, tags: Vec<String>, soft: bool, expire: Option<Seconds>) -> Result<()> {
+    pub fn revalidate_tag(
+        &self,
+        env: &Env,
+        tags: Vec<String>,
+        soft: bool,
+        expire: Option<Seconds>,
+    ) -> Result<()> {
         let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
         let done = expire
             .map(|seconds| lifetime("expire", &seconds))
@@ -339,7 +357,8 @@ impl NativeCache {
     /// A signed token for drafts.
     #[napi(catch_unwind)]
     pub fn draft_token(&self, env: &Env, valid_for: Seconds) -> Result<String> {
-        let token = lifetime("validFor", &valid_for).and_then(|valid| self.cache.draft_token(valid));
+        let token =
+            lifetime("validFor", &valid_for).and_then(|valid| self.cache.draft_token(valid));
         self.check(env, token)
     }
 

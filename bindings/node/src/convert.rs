@@ -1,6 +1,9 @@
 //! Values between JavaScript and the core.
 
-use isr_core::{Error, ErrorKind, Lifetime, OptionValue, Options, PageResult, ParamValue, Params, RouteOptions, Variant};
+use isr_core::{
+    Error, ErrorKind, Lifetime, OptionValue, Options, PageResult, ParamValue, Params, RouteOptions,
+    Variant,
+};
 use napi::bindgen_prelude::{Either, Either4, Uint8Array};
 use napi_derive::napi;
 
@@ -143,7 +146,10 @@ pub(crate) fn options(named: Vec<JsOption>) -> Result<Options, Error> {
         let Some(known) = Options::NAMES.iter().find(|known| camel_case(known) == name) else {
             return Err(Error::new(
                 ErrorKind::InvalidArgument,
-                format!("unknown option \"{name}\"; known are clock, {}", option_names().join(", ")),
+                format!(
+                    "unknown option \"{name}\"; known are clock, {}",
+                    option_names().join(", ")
+                ),
             ));
         };
         let value = match value {
@@ -161,7 +167,8 @@ pub(crate) fn options(named: Vec<JsOption>) -> Result<Options, Error> {
 /// An error about options that names them as JavaScript does.
 pub(crate) fn in_camel_case(error: &Error) -> Error {
     let snake = Options::NAMES.iter().filter(|name| name.contains('_'));
-    let message = snake.fold(error.message().to_string(), |m, name| m.replace(name, &camel_case(name)));
+    let message =
+        snake.fold(error.message().to_string(), |m, name| m.replace(name, &camel_case(name)));
     Error::new(error.kind(), message)
 }
 

@@ -53,8 +53,7 @@ pub fn error_kinds() -> Vec<JsErrorKind> {
     ErrorKind::ALL.iter().map(row).collect()
 }
 
-/// Panics, so that tests see what becomes of a panic. In debug builds alone.
-#[cfg(debug_assertions)]
+/// Panics, so that the tests see what becomes of a panic in the very addon that is used.
 #[napi(catch_unwind)]
 pub fn panic_for_tests() {
     panic!("a panic on purpose");

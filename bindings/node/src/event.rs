@@ -91,16 +91,19 @@ impl Event {
 
     pub(crate) fn into_js(self, env: &Env, shared: &Arc<Shared>) -> Result<JsEvent> {
         Ok(match self {
-            Event::Render { cache, route, job } => {
-                JsEvent { render: Some(JsRender::new(shared, cache, route, job)), ..empty("render", None) }
-            }
+            Event::Render { cache, route, job } => JsEvent {
+                render: Some(JsRender::new(shared, cache, route, job)),
+                ..empty("render", None)
+            },
             Event::Load { loader, job } => {
                 JsEvent { load: Some(JsLoad::new(shared, job)), ..empty("load", Some(loader)) }
             }
             Event::Done { id, outcome: Ok(outcome) } => {
                 let event = empty("resolve", Some(id));
                 match outcome {
-                    Outcome::Answer(answer) => JsEvent { answer: Some(NativeAnswer::new(answer)), ..event },
+                    Outcome::Answer(answer) => {
+                        JsEvent { answer: Some(NativeAnswer::new(answer)), ..event }
+                    }
                     Outcome::Nothing => event,
                     Outcome::Data(data) => JsEvent { data: Some(NativeData::new(data)), ..event },
                     Outcome::Report(report) => {
@@ -109,9 +112,10 @@ impl Event {
                     Outcome::Closed(closed) => JsEvent { closed: Some(closed), ..event },
                 }
             }
-            Event::Done { id, outcome: Err(error) } => {
-                JsEvent { error: Some(error::object(env, shared, &error)?), ..empty("reject", Some(id)) }
-            }
+            Event::Done { id, outcome: Err(error) } => JsEvent {
+                error: Some(error::object(env, shared, &error)?),
+                ..empty("reject", Some(id))
+            },
             Event::Progress { id, progress } => {
                 JsEvent { progress: Some(progress.into()), ..empty("progress", Some(id)) }
             }
@@ -137,9 +141,10 @@ fn empty(kind: &'static str, id: Option<i64>) -> JsEvent {
 
 impl JsReport {
     fn new(env: &Env, shared: &Arc<Shared>, report: PrerenderReport) -> Result<JsReport> {
-        let failed = report.failed.into_iter().map(|(path, error)| {
-            Ok(JsFailed { path, error: error::object(env, shared, &error)? })
-        });
+        let failed = report
+            .failed
+            .into_iter()
+            .map(|(path, error)| Ok(JsFailed { path, error: error::object(env, shared, &error)? }));
         Ok(JsReport {
             rendered: report.rendered as u32,
             skipped: report.skipped as u32,

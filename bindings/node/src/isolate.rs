@@ -47,7 +47,8 @@ pub(crate) struct Shared {
 impl Shared {
     /// Queues an event. One for an isolate that is gone fails its job.
     pub(crate) fn push(&self, event: Event) {
-        let lazy = matches!(event, Event::Released(_)) && std::thread::current().id() == self.thread;
+        let lazy =
+            matches!(event, Event::Released(_)) && std::thread::current().id() == self.thread;
         let refused = match &mut *self.queue.lock() {
             Some(queue) => {
                 queue.push_back(event);
@@ -65,6 +66,16 @@ impl Shared {
             }
             None => {}
         }
+    }
+
+    /// The next event, on the isolate's thread.
+    fn pop(&self) -> Option<Event> {
+        let pop = || self.queue.lock().as_mut().and_then(VecDeque::pop_front);
+        pop().or_else(|| {
+            self.woken.store(false, Ordering::Release);
+            // One that came just before saw that a wake-up is on its way.
+            pop()
+        })
     }
 
     /// Keeps a job until it is taken by this number.
@@ -201,13 +212,10 @@ impl Isolate {
         Ok(Isolate { shared })
     }
 
-    /// The next event.
+    /// The next event. After the last one the caller is woken again; until then it comes back by itself.
     #[napi(catch_unwind)]
     pub fn next(&self, env: &Env) -> Result<Option<JsEvent>> {
-        // Cleared first: an event that comes from now on wakes again.
-        self.shared.woken.store(false, Ordering::Release);
-        let event = self.shared.queue.lock().as_mut().and_then(VecDeque::pop_front);
-        let Some(event) = event else { return Ok(None) };
+        let Some(event) = self.shared.pop() else { return Ok(None) };
         if matches!(event, Event::Done { .. }) {
             self.shared.pending.fetch_sub(1, Ordering::Relaxed);
         }

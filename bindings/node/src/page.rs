@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use isr_core::http::Conditions;
 use isr_core::{Answer, DataAnswer, Page, Peek};
-use napi::bindgen_prelude::{BufferSlice, Result};
 use napi::Env;
+use napi::bindgen_prelude::{BufferSlice, Result};
 use napi_derive::napi;
 
 use crate::convert::{Seconds, lifetime_to_js};
@@ -60,7 +60,12 @@ impl NativeAnswer {
 
     /// Status and headers to send.
     #[napi(catch_unwind)]
-    pub fn head(&self, is_head: bool, if_none_match: Option<String>, accept_encoding: Option<String>) -> JsHead {
+    pub fn head(
+        &self,
+        is_head: bool,
+        if_none_match: Option<String>,
+        accept_encoding: Option<String>,
+    ) -> JsHead {
         let head = self.answer.head(&conditions(is_head, &if_none_match, &accept_encoding));
         let own = self.answer.page().body();
         let body = if head.body.is_empty() {
@@ -72,7 +77,11 @@ impl NativeAnswer {
         };
         JsHead {
             status: head.status,
-            headers: head.headers.iter().map(|(name, value)| vec![name.to_string(), value.to_string()]).collect(),
+            headers: head
+                .headers
+                .iter()
+                .map(|(name, value)| vec![name.to_string(), value.to_string()])
+                .collect(),
             body,
             content_length: head.content_length as f64,
         }
@@ -220,7 +229,15 @@ fn external<'env, T: 'static>(env: &'env Env, bytes: &[u8], owner: T) -> Result<
     }
     // SAFETY: the bytes are immutable memory of `owner`, which the finalizer drops after the buffer is gone. That JavaScript
     // could write to them is documented as forbidden.
-    unsafe { BufferSlice::from_external(env, bytes.as_ptr().cast_mut(), bytes.len(), owner, |_, owner| drop(owner)) }
+    unsafe {
+        BufferSlice::from_external(
+            env,
+            bytes.as_ptr().cast_mut(),
+            bytes.len(),
+            owner,
+            |_, owner| drop(owner),
+        )
+    }
 }
 
 fn page_id(page: &Arc<Page>) -> f64 {

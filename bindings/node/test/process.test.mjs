@@ -118,6 +118,27 @@ test('the event loop turns while renders wait', async () => {
   await cache.close();
 });
 
+test('renders that return at once leave the event loop its turns', async () => {
+  const { cache } = manualCache();
+  let since = 0;
+  let most = 0;
+  let going = true;
+  const turn = () => {
+    since = 0;
+    if (going) setImmediate(turn);
+  };
+  turn();
+  cache.page('/[id]', () => {
+    since += 1;
+    most = Math.max(most, since);
+    return 'x';
+  });
+  await Promise.all(Array.from({ length: 300 }, (_, i) => cache.get(`/${i}`)));
+  going = false;
+  assert.ok(most < 10, `${most} renders in one turn`);
+  await cache.close();
+});
+
 test('closing does not block the event loop', async () => {
   const { cache } = manualCache();
   const held = gate();
