@@ -114,18 +114,21 @@ export class Cache {
    */
   get(path: string, options?: GetOptions): Answer | Promise<Answer> {
     try {
+      const cache = this.#native;
       const target = text('path', path, 'invalid_path');
       const { variant, draft, prefetch } = requestOptions(options);
-      const there = this.#native.tryGet(target, variant, draft, prefetch);
+      const there = guard(() => cache.tryGet(target, variant, draft, prefetch));
       if (there !== null) return Answer.of(there);
-      const scope = within(this.#native);
-      return ask(
-        (id) => this.#native.get(id, target, variant, draft, prefetch, scope?.context),
-        Answer.of,
-        this.#owner,
+      const scope = within(cache);
+      return guard(() =>
+        ask(
+          (id) => cache.get(id, target, variant, draft, prefetch, scope?.context),
+          Answer.of,
+          this.#owner,
+        ),
       );
     } catch (error) {
-      return Promise.reject(ours(error));
+      return Promise.reject(error);
     }
   }
 
@@ -356,17 +359,13 @@ function variantOf(given: Record<string, string> | undefined): string[] | undefi
   return given === undefined ? undefined : flatTexts('variant', given);
 }
 
-/** What the addon throws that is not ours is a fault of this library, such as a panic. */
-function ours(error: unknown): IsrError {
-  if (error instanceof IsrError) return error;
-  return new IsrError('internal', error instanceof Error ? error.message : String(error), { cause: error });
-}
-
+/** A call of the addon: what it throws that is not ours is a fault of this library, such as a panic. */
 function guard<T>(call: () => T): T {
   try {
     return call();
   } catch (error) {
-    throw ours(error);
+    if (error instanceof IsrError) throw error;
+    throw new IsrError('internal', error instanceof Error ? error.message : String(error), { cause: error });
   }
 }
 

@@ -158,3 +158,19 @@ test('arguments of every call', async () => {
   assert.throws(() => answer.page.header(7), isr('invalid_argument', 'name'));
   await cache.close();
 });
+
+test('what an argument of the caller throws comes out as it is', async () => {
+  const { cache } = manualCache();
+  cache.page('/p', () => 'x');
+  const thrown = new Error('from a getter');
+  const options = {
+    get draft() {
+      throw thrown;
+    },
+  };
+  await assert.rejects(async () => cache.get('/p', options), (error) => error === thrown);
+  assert.throws(() => cache.tryGet('/p', options), (error) => error === thrown);
+  const { get } = cache;
+  await assert.rejects(async () => get('/p'), TypeError);
+  await cache.close();
+});
