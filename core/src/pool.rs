@@ -10,6 +10,8 @@ use parking_lot::Mutex;
 /// Who goes first when a seat is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Priority {
+    /// Another callback stands still until it is done. First, else all who are queued would begin, each to stand still in turn.
+    Nested,
     /// Somebody waits.
     Waited,
     Background,
@@ -110,9 +112,9 @@ impl<J: Job> Pool<J> {
         Ok(Admitted::Queued(ticket))
     }
 
-    /// Somebody waits for a queued job now.
-    pub(crate) fn promote(&self, ticket: Ticket) -> Option<Ticket> {
-        if ticket.0 == Priority::Waited {
+    /// A queued job is more urgent now.
+    pub(crate) fn promote(&self, ticket: Ticket, priority: Priority) -> Option<Ticket> {
+        if ticket.0 <= priority {
             return None;
         }
         let mut s = self.state.lock();
@@ -120,7 +122,7 @@ impl<J: Job> Pool<J> {
         if ticket.0 == Priority::Prerender {
             s.counted += 1;
         }
-        let ticket = Ticket(Priority::Waited, ticket.1);
+        let ticket = Ticket(priority, ticket.1);
         s.queue.insert(ticket, job);
         Some(ticket)
     }
