@@ -121,11 +121,7 @@ export class Cache {
       if (there !== null) return Answer.of(there);
       const scope = within(cache);
       return guard(() =>
-        ask(
-          (id) => cache.get(id, target, variant, draft, prefetch, scope?.context),
-          Answer.of,
-          this.#owner,
-        ),
+        ask((id) => cache.get(id, target, variant, draft, prefetch, scope?.context), Answer.of, this.#owner),
       );
     } catch (error) {
       return Promise.reject(error);
@@ -213,9 +209,9 @@ export class Cache {
    * Renders every path that the routes' `staticParams` list and that is not stored and fresh. Failed paths are in the
    * report and are no error. Rejects with `closed`, and with what `onProgress` threw, once all is done.
    */
-  async prerender(
-    options?: { onProgress?: ((progress: PrerenderProgress) => void) | undefined },
-  ): Promise<PrerenderReport> {
+  async prerender(options?: {
+    onProgress?: ((progress: PrerenderProgress) => void) | undefined;
+  }): Promise<PrerenderReport> {
     const { onProgress } = known('prerender options', options, ['onProgress']);
     if (onProgress !== undefined) callback('onProgress', onProgress);
     const thrown: unknown[] = [];
@@ -273,11 +269,7 @@ export class Cache {
    *
    * Throws `invalid_path`, `no_route`, `render` for an invalid page, `closed`.
    */
-  put(
-    path: string,
-    result: RenderResult,
-    options: Pick<GetOptions, 'variant'> & { started: bigint },
-  ): boolean {
+  put(path: string, result: RenderResult, options: Pick<GetOptions, 'variant'> & { started: bigint }): boolean {
     const target = text('path', path, 'invalid_path');
     const page = nativeResult(result);
     const given = known('put options', options, ['variant', 'started']);
@@ -320,7 +312,11 @@ export class Cache {
       throw new IsrError('invalid_argument', 'close must not be called from within a render or load of the cache');
     }
     const closed = await guarded(() =>
-      ask((id) => this.#native.close(id, timeout), (ended: boolean) => ended, this.#owner),
+      ask(
+        (id) => this.#native.close(id, timeout),
+        (ended: boolean) => ended,
+        this.#owner,
+      ),
     );
     lookOver();
     return closed;

@@ -90,10 +90,7 @@ function valueOf(data: NativeData, key: string[], raw: boolean): unknown {
   try {
     return JSON.parse(data.text());
   } catch {
-    throw new IsrError(
-      'invalid_argument',
-      `the entry ${JSON.stringify(key)} is not JSON; read it with { raw: true }`,
-    );
+    throw new IsrError('invalid_argument', `the entry ${JSON.stringify(key)} is not JSON; read it with { raw: true }`);
   }
 }
 

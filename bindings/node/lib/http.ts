@@ -18,9 +18,7 @@ export interface HandlerOptions {
    * Answers in place of the built-in page for errors. `status` is the one of the core's table: 400 for `invalid_path`, 404
    * for `no_route`, 503 for `busy` and `closed`, 504 for `timeout`, else 500.
    */
-  onError?:
-    | ((error: unknown, request: IncomingMessage, response: ServerResponse, status: number) => void)
-    | undefined;
+  onError?: ((error: unknown, request: IncomingMessage, response: ServerResponse, status: number) => void) | undefined;
 }
 
 /** A listener of `node:http`. `next`, where a framework gives it, gets the requests that no route matches. */

@@ -145,7 +145,12 @@ class Loading implements LoadJob {
 }
 
 /** Runs a callback and finishes its job, at once or when its promise settles. */
-function run(native: NativeJob, job: RenderJob | Loading, callback: () => unknown, complete: (value: unknown) => void): void {
+function run(
+  native: NativeJob,
+  job: RenderJob | Loading,
+  callback: () => unknown,
+  complete: (value: unknown) => void,
+): void {
   const fail = (error: unknown): void => {
     running.delete(native);
     native.fail(message(error), keep(error));

@@ -4,8 +4,7 @@ import type { NativeResult } from './native.js';
 
 /** Header fields of a result: an object of texts or lists of texts, a `Headers`, or pairs. */
 export type ResultHeaders =
-  | Record<string, string | readonly string[]>
-  | Iterable<readonly [name: string, value: string]>;
+  Record<string, string | readonly string[]> | Iterable<readonly [name: string, value: string]>;
 
 /** A page as a render callback makes it. */
 export interface PageResult {

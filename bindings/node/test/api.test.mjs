@@ -42,7 +42,11 @@ test('a miss is a promise, a hit the answer itself', async () => {
 
 test('a page is one object while it is stored, and its body one buffer', async () => {
   const { cache } = manualCache();
-  cache.page('/p', () => ({ body: Buffer.alloc(10_000, 'x'), headers: { 'Content-Type': 'text/plain' }, tags: ['b', 'a'] }));
+  cache.page('/p', () => ({
+    body: Buffer.alloc(10_000, 'x'),
+    headers: { 'Content-Type': 'text/plain' },
+    tags: ['b', 'a'],
+  }));
   const miss = await cache.get('/p');
   const hit = cache.get('/p');
   assert.equal(hit.page, miss.page);
@@ -102,7 +106,11 @@ test('results: bytes, objects, notFound, redirect, headers in three forms', asyn
   assert.deepEqual([...bytes.body], [1, 2, 3]);
   const object = await cache.get('/object');
   assert.equal(object.status, 203);
-  assert.deepEqual(object.headers, [['a', 'b'], ['x-list', '1'], ['x-list', '2']]);
+  assert.deepEqual(object.headers, [
+    ['a', 'b'],
+    ['x-list', '1'],
+    ['x-list', '2'],
+  ]);
   for (const name of ['pairs', 'headers']) {
     const answer = await cache.get(`/${name}`);
     assert.deepEqual(answer.headers, [['a', 'b']]);
@@ -158,13 +166,25 @@ test('tryGet and peek start nothing', async () => {
 test('variants, drafts and prefetches', async () => {
   const { cache, clock } = manualCache();
   const seen = [];
-  cache.page('/p', { revalidate: 60, query: ['q', '__proto__', '2', '1'], vary: { lang: 'accept-language' } }, (job) => {
-    seen.push({ variant: Object.entries(job.variant).sort(), draft: job.draft });
-    return JSON.stringify(Object.entries(job.variant).sort());
-  });
+  cache.page(
+    '/p',
+    { revalidate: 60, query: ['q', '__proto__', '2', '1'], vary: { lang: 'accept-language' } },
+    (job) => {
+      seen.push({ variant: Object.entries(job.variant).sort(), draft: job.draft });
+      return JSON.stringify(Object.entries(job.variant).sort());
+    },
+  );
   const variant = JSON.parse('{"lang":"de","__proto__":"p"}');
   const first = await cache.get('/p?q=1&q=2&1=a', { variant });
-  assert.equal(first.body.toString(), JSON.stringify([['1', 'a'], ['__proto__', 'p'], ['lang', 'de'], ['q', ['1', '2']]]));
+  assert.equal(
+    first.body.toString(),
+    JSON.stringify([
+      ['1', 'a'],
+      ['__proto__', 'p'],
+      ['lang', 'de'],
+      ['q', ['1', '2']],
+    ]),
+  );
   assert.equal(cache.get('/p?1=a&q=1&q=2', { variant }).cache, 'hit');
   assert.equal(cache.peek('/p?1=a&q=1&q=2', { variant }).state, 'fresh');
   assert.equal(cache.peek('/p').state, 'missing');

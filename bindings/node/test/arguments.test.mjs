@@ -50,10 +50,17 @@ test('options of a cache', () => {
   };
   for (const [name, values] of Object.entries(wrong)) {
     for (const value of values) {
-      assert.throws(() => new Cache({ [name]: value }), isr('invalid_argument', name === 'storableStatuses' ? '' : name), `${name}: ${String(value)}`);
+      assert.throws(
+        () => new Cache({ [name]: value }),
+        isr('invalid_argument', name === 'storableStatuses' ? '' : name),
+        `${name}: ${String(value)}`,
+      );
     }
   }
-  assert.throws(() => new Cache({ maxBytez: 1 }), isr('invalid_argument', 'unknown option "maxBytez"; known are clock, deployment, maxBytes'));
+  assert.throws(
+    () => new Cache({ maxBytez: 1 }),
+    isr('invalid_argument', 'unknown option "maxBytez"; known are clock, deployment, maxBytes'),
+  );
   assert.throws(() => new Cache({ max_bytes: 1 }), isr('invalid_argument', 'unknown option "max_bytes"'));
   assert.throws(() => new Cache(JSON.parse('{"__proto__":1}')), isr('invalid_argument', '__proto__'));
   for (const value of [null, 7, 'x', []]) assert.throws(() => new Cache(value), isr('invalid_argument', 'options'));
@@ -74,14 +81,22 @@ test('options of a route', () => {
   };
   for (const [name, values] of Object.entries(wrong)) {
     for (const value of values) {
-      assert.throws(() => cache.page('/b/[id]', { [name]: value }, render), isr('invalid_argument'), `${name}: ${JSON.stringify(value)}`);
+      assert.throws(
+        () => cache.page('/b/[id]', { [name]: value }, render),
+        isr('invalid_argument'),
+        `${name}: ${JSON.stringify(value)}`,
+      );
     }
   }
   assert.throws(() => cache.page('/b/[id]', { tags: [''] }, render), isr('invalid_tag'));
-  assert.throws(() => cache.page('/b/[id]', { revalidat: 1 }, render), isr('invalid_argument', "unknown key 'revalidat' in route options"));
+  assert.throws(
+    () => cache.page('/b/[id]', { revalidat: 1 }, render),
+    isr('invalid_argument', "unknown key 'revalidat' in route options"),
+  );
   for (const pattern of WRONG) assert.throws(() => cache.page(pattern, render), isr('invalid_argument', 'pattern'));
   assert.throws(() => cache.page('no-slash', render), isr('invalid_argument'));
-  for (const wrong of [undefined, null, 'x', {}]) assert.throws(() => cache.page('/b/[id]', {}, wrong), isr('invalid_argument', 'render'));
+  for (const wrong of [undefined, null, 'x', {}])
+    assert.throws(() => cache.page('/b/[id]', {}, wrong), isr('invalid_argument', 'render'));
   // Nothing of that was added.
   assert.throws(() => cache.peek('/b/1'), isr('no_route'));
   cache.page('/b/[id]', render);
@@ -147,7 +162,10 @@ test('arguments of every call', async () => {
   assert.throws(() => cache.revalidateTag('t', { expire: 5 }), isr('invalid_argument', 'expire'));
   assert.throws(() => cache.revalidatePath('/p', 'pages'), isr('invalid_argument', '"pages"'));
   await rejected(() => cache.data([], () => 1), '');
-  await assert.rejects(cache.data('k', () => 1, { tags: [''] }), isr('invalid_tag'));
+  await assert.rejects(
+    cache.data('k', () => 1, { tags: [''] }),
+    isr('invalid_tag'),
+  );
   await rejected(() => cache.data('k', () => 1, { revalidate: -1 }), 'revalidate');
   // The cache is none the worse.
   assert.equal((await cache.get('/p')).body.toString(), 'x');
@@ -168,8 +186,14 @@ test('what an argument of the caller throws comes out as it is', async () => {
       throw thrown;
     },
   };
-  await assert.rejects(async () => cache.get('/p', options), (error) => error === thrown);
-  assert.throws(() => cache.tryGet('/p', options), (error) => error === thrown);
+  await assert.rejects(
+    async () => cache.get('/p', options),
+    (error) => error === thrown,
+  );
+  assert.throws(
+    () => cache.tryGet('/p', options),
+    (error) => error === thrown,
+  );
   const { get } = cache;
   await assert.rejects(async () => get('/p'), TypeError);
   await cache.close();

@@ -40,13 +40,25 @@ test('values are JSON text or bytes', async () => {
   assert.ok(Buffer.isBuffer(bytes));
   assert.deepEqual([...bytes], [0xff, 0]);
   assert.equal((await cache.data('empty', () => Buffer.alloc(0), { raw: true })).length, 0);
-  await assert.rejects(cache.data('bytes', () => 1), isr('invalid_argument', 'not JSON'));
+  await assert.rejects(
+    cache.data('bytes', () => 1),
+    isr('invalid_argument', 'not JSON'),
+  );
   assert.equal((await cache.data('1.5', () => 1, { raw: true })).toString(), '1.5');
   for (const wrong of [undefined, () => {}, Symbol('s')]) {
-    await assert.rejects(cache.data('wrong', () => wrong), isr('render', 'JSON form'));
+    await assert.rejects(
+      cache.data('wrong', () => wrong),
+      isr('render', 'JSON form'),
+    );
   }
-  await assert.rejects(cache.data('big', () => 1n), isr('render', 'BigInt'));
-  await assert.rejects(cache.data('raw', () => 'text', { raw: true }), isr('render', 'must be bytes'));
+  await assert.rejects(
+    cache.data('big', () => 1n),
+    isr('render', 'BigInt'),
+  );
+  await assert.rejects(
+    cache.data('raw', () => 'text', { raw: true }),
+    isr('render', 'must be bytes'),
+  );
   await cache.close();
 });
 

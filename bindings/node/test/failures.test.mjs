@@ -55,7 +55,10 @@ test('what a callback throws or rejects with is the cause of the error that all 
   }
   await assert.rejects(async () => cache.get('/sync/error'), isr('render', 'an error'));
   await assert.rejects(async () => cache.get('/sync/text'), isr('render', 'a text'));
-  assert.throws(() => cache.tryGet('/sync/error'), (error) => error.cause === thrown.error);
+  assert.throws(
+    () => cache.tryGet('/sync/error'),
+    (error) => error.cause === thrown.error,
+  );
   await cache.close();
 });
 
@@ -180,7 +183,10 @@ test('close gives up what runs too long, and aborts its signal; settling after i
   await until(() => jobs.length === 2);
   assert.equal(await cache.close({ timeout: 0 }), false);
   for (const answer of answers) await assert.rejects(answer, isr('closed'));
-  assert.deepEqual(jobs.map(({ seen }) => seen), [true, true]);
+  assert.deepEqual(
+    jobs.map(({ seen }) => seen),
+    [true, true],
+  );
   held[0].open('late');
   held[1].fail(new Error('late'));
   await new Promise((go) => setImmediate(go));
@@ -214,17 +220,21 @@ test('close from within a render is refused at once', async () => {
   await cache.close();
 });
 
-test('a cache that nobody can reach any more is collected, whatever its callbacks refer to', { skip: !globalThis.gc }, async () => {
-  let collected = false;
-  const registry = new FinalizationRegistry(() => (collected = true));
-  await (async () => {
-    const { cache } = manualCache();
-    cache.page('/p', () => cache.stats() && 'x');
-    await cache.get('/p');
-    registry.register(cache);
-  })();
-  await until(() => {
-    globalThis.gc();
-    return collected;
-  }, 'the collection');
-});
+test(
+  'a cache that nobody can reach any more is collected, whatever its callbacks refer to',
+  { skip: !globalThis.gc },
+  async () => {
+    let collected = false;
+    const registry = new FinalizationRegistry(() => (collected = true));
+    await (async () => {
+      const { cache } = manualCache();
+      cache.page('/p', () => cache.stats() && 'x');
+      await cache.get('/p');
+      registry.register(cache);
+    })();
+    await until(() => {
+      globalThis.gc();
+      return collected;
+    }, 'the collection');
+  },
+);

@@ -27,11 +27,22 @@ test('the version is that of the workspace', () => {
 });
 
 test('what is packed is what is used', () => {
-  const packed = spawnSync('npm', ['pack', '--dry-run', '--json'], { cwd: join(import.meta.dirname, '..'), encoding: 'utf8' });
+  const packed = spawnSync('npm', ['pack', '--dry-run', '--json'], {
+    cwd: join(import.meta.dirname, '..'),
+    encoding: 'utf8',
+  });
   const parsed = JSON.parse(packed.stdout);
   const [{ files }] = Array.isArray(parsed) ? parsed : Object.values(parsed);
   const names = files.map(({ path }) => path);
-  for (const name of ['dist/index.js', 'dist/index.mjs', 'dist/index.d.ts', 'dist/index.d.mts', 'dist/http.js', 'isr.node', 'README.md']) {
+  for (const name of [
+    'dist/index.js',
+    'dist/index.mjs',
+    'dist/index.d.ts',
+    'dist/index.d.mts',
+    'dist/http.js',
+    'isr.node',
+    'README.md',
+  ]) {
     assert.ok(names.includes(name), `${name} is packed`);
   }
   assert.ok(!names.some((name) => name.startsWith('test/') || name.startsWith('src/')));
@@ -70,7 +81,11 @@ const base = { name: 'a name', routes: [{ pattern: '/p' }], steps: [] };
 const get = { get: '/p', expect: { cache: 'miss' } };
 
 test('the runner prints TAP', () => {
-  assert.deepEqual(run({ ...base, steps: [get] }), { status: 0, lines: ['ok 1 - node case.json: a name', '1..1'], stderr: '' });
+  assert.deepEqual(run({ ...base, steps: [get] }), {
+    status: 0,
+    lines: ['ok 1 - node case.json: a name', '1..1'],
+    stderr: '',
+  });
   const failed = run({ ...base, steps: [get, get] });
   assert.equal(failed.status, 1);
   assert.deepEqual(failed.lines, [

@@ -6,7 +6,10 @@ import { gate, manualCache, program, until } from './helpers.mjs';
 /** Runs a program and compares what it prints; it must end by itself with this status. */
 async function prints(source, expected, status = 0) {
   const ran = await program(`import { Cache, ManualClock } from 'libisr';\n${source}`);
-  assert.deepEqual({ ...ran, stdout: ran.stdout.trim().split('\n') }, { stdout: expected, stderr: '', status, signal: null });
+  assert.deepEqual(
+    { ...ran, stdout: ran.stdout.trim().split('\n') },
+    { stdout: expected, stderr: '', status, signal: null },
+  );
 }
 
 test('an idle process ends by itself, without close', () =>

@@ -22,7 +22,8 @@ function filesOf(argument) {
 const plain = (text) => String(text).replace(/\s+/g, ' ').replaceAll('#', '\\#');
 
 function diagnostics(error) {
-  const lines = error instanceof StepError ? [error.message, ...error.differences] : [`${error.name}: ${error.message}`];
+  const lines =
+    error instanceof StepError ? [error.message, ...error.differences] : [`${error.name}: ${error.message}`];
   for (const line of lines.flatMap((text) => text.split('\n'))) console.log(`# ${line}`);
 }
 

@@ -77,7 +77,12 @@ class Run {
     switch (action) {
       case 'join': {
         const started = this.#named(step.join);
-        return this.#compare(actionOf(started.step), { ...started.step, expect: step.expect }, await limited(started.outcome), differences);
+        return this.#compare(
+          actionOf(started.step),
+          { ...started.step, expect: step.expect },
+          await limited(started.outcome),
+          differences,
+        );
       }
       case 'pending':
         if (this.#named(step.pending).answered) differences.list.push(`${step.pending} has been answered`);
@@ -157,7 +162,14 @@ class Run {
         return differences.all(
           expect,
           { ...value, failed: value.failed.length },
-          { failed_paths: (paths) => differences.anyOrder('failed_paths', paths, value.failed.map(({ path }) => path)) },
+          {
+            failed_paths: (paths) =>
+              differences.anyOrder(
+                'failed_paths',
+                paths,
+                value.failed.map(({ path }) => path),
+              ),
+          },
         );
       case 'inspect': {
         const { state, age, page } = value;

@@ -4,26 +4,26 @@ import { type Answer, Cache, type ErrorKind, IsrError, ManualClock, notFound, re
 import { handler } from 'libisr/http';
 
 interface Post {
-  title: string;
+    title: string;
 }
 
 const clock = new ManualClock();
 await using cache = new Cache({ maxBytes: 1 << 20, staleIfError: false, defaultRevalidate: 60, clock });
 
 cache
-  .page('/blog/[id]', { revalidate: 60, staticParams: [{ id: '1' }, { id: ['a'] }], timeout: false }, async (job) => {
-    const id: string | string[] | undefined = job.params['id'];
-    const post: Post = await job.data(['post', String(id)], async (load): Promise<Post> => {
-      const more: number = await load.data('n', () => 1);
-      return { title: `${load.key.join()} ${more}` };
-    });
-    const bytes: Buffer = await job.data('b', () => new Uint8Array(1), { raw: true });
-    await fetch('http://localhost', { signal: job.signal });
-    if (bytes.length === 0) return notFound('gone', { revalidate: 5 });
-    return { body: post.title, headers: { 'content-type': 'text/html' }, tags: ['post'] };
-  })
-  .page('/old', () => redirect('/new', 308))
-  .page('/bytes', (job: RenderJob) => Buffer.from(job.path));
+    .page('/blog/[id]', { revalidate: 60, staticParams: [{ id: '1' }, { id: ['a'] }], timeout: false }, async (job) => {
+        const id: string | string[] | undefined = job.params['id'];
+        const post: Post = await job.data(['post', String(id)], async (load): Promise<Post> => {
+            const more: number = await load.data('n', () => 1);
+            return { title: `${load.key.join()} ${more}` };
+        });
+        const bytes: Buffer = await job.data('b', () => new Uint8Array(1), { raw: true });
+        await fetch('http://localhost', { signal: job.signal });
+        if (bytes.length === 0) return notFound('gone', { revalidate: 5 });
+        return { body: post.title, headers: { 'content-type': 'text/html' }, tags: ['post'] };
+    })
+    .page('/old', () => redirect('/new', 308))
+    .page('/bytes', (job: RenderJob) => Buffer.from(job.path));
 
 const answer: Answer = await cache.get('/blog/1', { variant: { lang: 'de' } });
 const there: Answer | undefined = cache.tryGet('/blog/1');
@@ -36,9 +36,9 @@ const stored: boolean = cache.put('/old', 'x', { started: cache.started() });
 const report = await cache.prerender({ onProgress: ({ done, total }) => void (done + total) });
 const kind: ErrorKind | undefined = report.failed[0]?.error.kind;
 try {
-  await cache.regenerate('/blog/1', { onlyGenerated: true });
+    await cache.regenerate('/blog/1', { onlyGenerated: true });
 } catch (error) {
-  if (error instanceof IsrError && error.code === 'ISR_TIMEOUT') throw error.cause;
+    if (error instanceof IsrError && error.code === 'ISR_TIMEOUT') throw error.cause;
 }
 createServer(handler(cache, { draft: (request) => cache.verifyDraft(request.headers.cookie) }));
 
