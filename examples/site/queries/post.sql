@@ -1,0 +1,1 @@
+SELECT id, title, date, day, summary, body FROM posts WHERE id = :id
