@@ -3,6 +3,6 @@ SELECT w.title, w.href, s.definition, strftime('%H:%M:%S', :now, 'unixepoch') AS
 FROM words w
 JOIN senses e ON e.word = w.id
 JOIN synsets s ON s.id = e.synset
-WHERE w.id = 1 + (:now * 7919) % (SELECT max(id) FROM words)
-ORDER BY e.pos, e.n
+WHERE w.id >= 1 + (:now * 7919) % (SELECT max(id) FROM words)
+ORDER BY w.id, e.pos, e.n
 LIMIT 1
