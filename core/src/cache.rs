@@ -1,12 +1,16 @@
 //! The cache: what every binding calls.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::answer::{Answer, Peek};
 use crate::data::{DataAnswer, DataDone, DataOptions, Loader};
+use crate::draft;
+use crate::engine::{self, Engine, Step};
 use crate::error::Error;
+use crate::flight::Purpose;
 use crate::lifetime::Lifetime;
+use crate::oneshot::oneshot;
 use crate::options::{Options, RouteOptions};
 use crate::page::PageResult;
 use crate::render::{Context, Renderer};
@@ -119,20 +123,25 @@ pub type PrerenderDone = Box<dyn FnOnce(Result<PrerenderReport, Error>) + Send>;
 /// It closes when the last clone is dropped. A render callback that keeps a clone of its own cache keeps it open: call
 /// [`close`](Cache::close), or keep a [`WeakCache`].
 #[derive(Clone)]
-pub struct Cache {
-    _private: (),
+pub struct Cache(Arc<Handle>);
+
+/// Closes the cache when the last handle goes.
+struct Handle(Arc<Engine>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.close(Duration::ZERO);
+    }
 }
 
 /// A cache that does not stay open for this handle.
 #[derive(Clone)]
-pub struct WeakCache {
-    _private: (),
-}
+pub struct WeakCache(Weak<Handle>);
 
 impl WeakCache {
     /// The cache, if a handle is left.
     pub fn upgrade(&self) -> Option<Cache> {
-        todo!()
+        self.0.upgrade().map(Cache)
     }
 }
 
@@ -142,13 +151,12 @@ impl Cache {
     /// # Errors
     /// `InvalidArgument` for an option out of its range.
     pub fn open(options: Options) -> Result<Cache, Error> {
-        let _ = options;
-        todo!()
+        Ok(Cache(Arc::new(Handle(Engine::open(options)?))))
     }
 
     /// A handle that does not keep the cache open.
     pub fn downgrade(&self) -> WeakCache {
-        todo!()
+        WeakCache(Arc::downgrade(&self.0))
     }
 
     /// Adds a route.
@@ -156,9 +164,13 @@ impl Cache {
     /// # Errors
     /// `InvalidArgument` for a malformed pattern or option, `InvalidTag`, `InvalidPath` for a static path that cannot be,
     /// `Conflict` where a route matches the same paths, `Closed`.
-    pub fn add_route(&self, pattern: &str, options: RouteOptions, renderer: Arc<dyn Renderer>) -> Result<(), Error> {
-        let _ = (pattern, options, renderer);
-        todo!()
+    pub fn add_route(
+        &self,
+        pattern: &str,
+        options: RouteOptions,
+        renderer: Arc<dyn Renderer>,
+    ) -> Result<(), Error> {
+        self.engine().add_route(pattern, options, renderer)
     }
 
     /// Answers a request; blocks where it must wait for a render (semantics, section 3).
@@ -167,8 +179,12 @@ impl Cache {
     /// `InvalidPath`, `NoRoute`, `Render`, `Timeout`, `Busy`, `Closed`; `InvalidArgument` inside a render that would wait
     /// for itself.
     pub fn get(&self, request: &Request<'_>) -> Result<Answer, Error> {
-        let _ = request;
-        todo!()
+        if let Some(hit) = self.hit(request) {
+            return hit;
+        }
+        let (done, answer) = oneshot();
+        self.ask(request, done);
+        answer.wait()
     }
 
     /// Answers as [`get`](Cache::get) would if that needs no waiting; else `None`, and nothing is started. Never blocks.
@@ -176,15 +192,30 @@ impl Cache {
     /// # Errors
     /// As `get`.
     pub fn try_get(&self, request: &Request<'_>) -> Result<Option<Answer>, Error> {
-        let _ = request;
-        todo!()
+        if let Some(hit) = self.hit(request) {
+            return hit.map(Some);
+        }
+        let engine = self.engine();
+        let target = engine
+            .target(request.path, request.variant)
+            .inspect_err(|_| engine.counters.errors.add())?;
+        let ask = engine.page_ask(target, request.purpose(), request.within);
+        match engine.step(ask, None) {
+            Step::Ready(result, _) => {
+                engine.count(request.purpose(), &result);
+                result.map(Some)
+            }
+            _ => Ok(None),
+        }
     }
 
     /// Answers as [`get`](Cache::get), by a callback: at once on this thread where no waiting is needed, else later on a
     /// thread of the cache. Never blocks.
     pub fn get_then(&self, request: &Request<'_>, done: AnswerDone) {
-        let _ = (request, done);
-        todo!()
+        match self.hit(request) {
+            Some(hit) => done(hit),
+            None => self.ask(request, done),
+        }
     }
 
     /// What is stored, with its state. Starts and touches nothing, never blocks.
@@ -192,22 +223,26 @@ impl Cache {
     /// # Errors
     /// `InvalidPath`, `NoRoute`, `Closed`.
     pub fn peek(&self, path: &str, variant: Option<&Variant>) -> Result<Peek, Error> {
-        let _ = (path, variant);
-        todo!()
+        self.engine().peek(path, variant)
     }
 
     /// The present epoch, to be taken before a page is rendered outside of the cache.
     pub fn started(&self) -> Started {
-        todo!()
+        Started(self.engine().inv.next_epoch())
     }
 
     /// Stores a page that was rendered outside of the cache; the rules of invalidation hold for it (sections 3 to 7).
     ///
     /// # Errors
     /// `InvalidPath`, `NoRoute`, `Render` for an invalid page, `Closed`.
-    pub fn put(&self, path: &str, variant: Option<&Variant>, page: PageResult, started: Started) -> Result<Put, Error> {
-        let _ = (path, variant, page, started);
-        todo!()
+    pub fn put(
+        &self,
+        path: &str,
+        variant: Option<&Variant>,
+        page: PageResult,
+        started: Started,
+    ) -> Result<Put, Error> {
+        self.engine().put(path, variant, page, started.0)
     }
 
     /// Renders now, even if the page is fresh, and waits. With `only_generated` nothing happens where nothing is stored:
@@ -215,15 +250,37 @@ impl Cache {
     ///
     /// # Errors
     /// As [`get`](Cache::get); a failed render is an error although the stored page stays.
-    pub fn regenerate(&self, request: &Request<'_>, only_generated: bool) -> Result<Option<Answer>, Error> {
-        let _ = (request, only_generated);
-        todo!()
+    pub fn regenerate(
+        &self,
+        request: &Request<'_>,
+        only_generated: bool,
+    ) -> Result<Option<Answer>, Error> {
+        let (done, answer) = oneshot();
+        self.regenerate_then(request, only_generated, done);
+        answer.wait()
     }
 
     /// [`regenerate`](Cache::regenerate) by a callback. Never blocks.
-    pub fn regenerate_then(&self, request: &Request<'_>, only_generated: bool, done: RegenerateDone) {
-        let _ = (request, only_generated, done);
-        todo!()
+    pub fn regenerate_then(
+        &self,
+        request: &Request<'_>,
+        only_generated: bool,
+        done: RegenerateDone,
+    ) {
+        let engine = self.engine();
+        let target = match engine.target(request.path, request.variant) {
+            Ok(target) => target,
+            Err(error) => return done(Err(error)),
+        };
+        if only_generated && engine.stored(&target, engine.clock.now()).is_none() {
+            return done(Ok(None));
+        }
+        let ask = engine.page_ask(target, Purpose::Regenerate, request.within);
+        let done: AnswerDone =
+            Box::new(move |result: Result<Answer, Error>| done(result.map(Some)));
+        if let Step::Ready(result, Some(done)) = engine.step(ask, Some(done)) {
+            done(result);
+        }
     }
 
     /// Invalidates pages by paths or patterns, hard (section 6). Whether any route could match.
@@ -231,8 +288,7 @@ impl Cache {
     /// # Errors
     /// `InvalidPath`; `InvalidArgument` for a malformed pattern, or one without a type. Then nothing has happened.
     pub fn revalidate_path(&self, paths: &[&str], kind: Option<PathType>) -> Result<bool, Error> {
-        let _ = (paths, kind);
-        todo!()
+        self.engine().revalidate_path(paths, kind)
     }
 
     /// Invalidates pages and data entries by tags (section 6).
@@ -240,8 +296,7 @@ impl Cache {
     /// # Errors
     /// `InvalidTag`; `InvalidArgument` for `expire` without `soft`. Then nothing has happened.
     pub fn revalidate_tag(&self, tags: &[&str], options: TagOptions) -> Result<(), Error> {
-        let _ = (tags, options);
-        todo!()
+        self.engine().revalidate_tag(tags, options)
     }
 
     /// Removes the stored pages of these paths, all variants.
@@ -249,8 +304,7 @@ impl Cache {
     /// # Errors
     /// `InvalidPath`. Then nothing has happened.
     pub fn remove(&self, paths: &[&str]) -> Result<(), Error> {
-        let _ = paths;
-        todo!()
+        self.engine().remove(paths)
     }
 
     /// Renders every path that the routes' static params list (section 9), and waits.
@@ -258,14 +312,14 @@ impl Cache {
     /// # Errors
     /// `Closed`. Failed paths are in the report.
     pub fn prerender(&self, on_progress: Option<OnProgress>) -> Result<PrerenderReport, Error> {
-        let _ = on_progress;
-        todo!()
+        let (done, report) = oneshot();
+        self.prerender_then(on_progress, done);
+        report.wait()
     }
 
     /// [`prerender`](Cache::prerender) by a callback. Never blocks.
     pub fn prerender_then(&self, on_progress: Option<OnProgress>, done: PrerenderDone) {
-        let _ = (on_progress, done);
-        todo!()
+        engine::prerender(self.engine(), on_progress, done);
     }
 
     /// Reads a data entry, inside or outside of a render, and blocks where it must wait (section 8). The loader runs on
@@ -280,8 +334,7 @@ impl Cache {
         options: &DataOptions,
         loader: Arc<dyn Loader>,
     ) -> Result<DataAnswer, Error> {
-        let _ = (within, key, options, loader);
-        todo!()
+        self.engine().data(within.cloned(), key, options, loader)
     }
 
     /// [`data`](Cache::data) by a callback. Never blocks, unless the loader does.
@@ -293,8 +346,7 @@ impl Cache {
         loader: Arc<dyn Loader>,
         done: DataDone,
     ) {
-        let _ = (within, key, options, loader, done);
-        todo!()
+        self.engine().data_then(within.cloned(), key, options, loader, done);
     }
 
     /// A signed token that lets its bearer see drafts for this long.
@@ -302,35 +354,77 @@ impl Cache {
     /// # Errors
     /// `InvalidArgument` for never.
     pub fn draft_token(&self, valid_for: Lifetime) -> Result<String, Error> {
-        let _ = valid_for;
-        todo!()
+        if valid_for.is_never() {
+            return Err(Error::invalid("a draft token must expire; got never"));
+        }
+        let engine = self.engine();
+        Ok(draft::sign(&engine.draft_secret, engine.clock.now().plus(valid_for)))
     }
 
     /// Whether a draft token is genuine and has not expired.
     pub fn verify_draft(&self, token: &str) -> bool {
-        let _ = token;
-        todo!()
+        let engine = self.engine();
+        draft::verify(&engine.draft_secret, token, engine.clock.now())
     }
 
     /// What runs and waits at this moment.
     pub fn activity(&self) -> Activity {
-        todo!()
+        self.engine().activity()
     }
 
     /// Counters since the cache was opened.
     pub fn stats(&self) -> Stats {
-        todo!()
+        self.engine().stats()
     }
 
     /// Closes: new calls get `Closed`, queued renders fail with it, running ones may finish within `timeout`; what still runs
     /// then is given up. Whether all ended in time. Calling it again is harmless. Not from within a callback.
     pub fn close(&self, timeout: Duration) -> bool {
-        let _ = timeout;
-        todo!()
+        self.engine().close(timeout)
     }
 
     /// Whether it is closed.
     pub fn is_closed(&self) -> bool {
-        todo!()
+        self.engine().is_closed()
+    }
+
+    fn engine(&self) -> &Arc<Engine> {
+        &self.0.0
+    }
+
+    /// The answer from the store at once, where the request is plain and the page is fresh.
+    fn hit(&self, request: &Request<'_>) -> Option<Result<Answer, Error>> {
+        let engine = self.engine();
+        if request.draft || request.variant.is_some_and(|v| !v.is_empty()) {
+            return None;
+        }
+        if let Err(error) = engine.check_open() {
+            return Some(Err(error));
+        }
+        engine.hit(request.path).map(Ok)
+    }
+
+    fn ask(&self, request: &Request<'_>, done: AnswerDone) {
+        let engine = self.engine();
+        let purpose = request.purpose();
+        match engine.target(request.path, request.variant) {
+            Err(error) => engine.deliver(purpose, Err(error), done),
+            Ok(target) => {
+                let ask = engine.page_ask(target, purpose, request.within);
+                if let Step::Ready(result, Some(done)) = engine.step(ask, Some(done)) {
+                    engine.deliver(purpose, result, done);
+                }
+            }
+        }
+    }
+}
+
+impl Request<'_> {
+    fn purpose(&self) -> Purpose {
+        match (self.draft, self.prefetch) {
+            (true, _) => Purpose::Draft,
+            (false, true) => Purpose::Prefetch,
+            (false, false) => Purpose::Get,
+        }
     }
 }

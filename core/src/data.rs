@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use crate::answer::CacheWord;
+use crate::engine::Engine;
 use crate::error::Error;
+use crate::flight::{DataTarget, Flight};
 use crate::lifetime::Lifetime;
-use crate::render::Context;
+use crate::page::Page;
+use crate::render::{Context, drop_unfinished};
 
 /// Options of one read.
 #[derive(Clone, Debug)]
@@ -36,40 +39,76 @@ impl<F: Fn(LoadJob) + Send + Sync> Loader for F {
 
 /// One load in progress. Dropping it unfinished is a failure.
 pub struct LoadJob {
-    _private: (),
+    engine: Arc<Engine>,
+    flight: Arc<Flight>,
+    target: Arc<DataTarget>,
+    finished: bool,
 }
 
 impl LoadJob {
+    pub(crate) fn new(
+        engine: Arc<Engine>,
+        flight: Arc<Flight>,
+        target: Arc<DataTarget>,
+    ) -> LoadJob {
+        LoadJob { engine, flight, target, finished: false }
+    }
+
     /// The entry's key.
     pub fn key(&self) -> &[String] {
-        todo!()
+        &self.target.parts
     }
+
     /// The load as a place from which the cache is asked: data that it reads counts for its own entry, too.
     pub fn context(&self) -> Context {
-        todo!()
+        Context(self.flight.clone())
     }
+
+    /// Reads another data entry for this one, as [`RenderJob::data`](crate::RenderJob::data).
+    ///
+    /// # Errors
+    /// As there.
+    pub fn data(
+        &self,
+        key: &[&str],
+        options: &DataOptions,
+        loader: Arc<dyn Loader>,
+    ) -> Result<DataAnswer, Error> {
+        self.engine.data(Some(self.context()), key, options, loader)
+    }
+
     /// Finishes with a value.
     ///
     /// # Errors
-    /// `Finished` if the cache was closed; `Render` if tags read on the way are too many.
-    pub fn complete(self, value: Vec<u8>) -> Result<(), Error> {
-        let _ = value;
-        todo!()
+    /// `Finished` if the load was over (timed out, closed); `Render` if it has more than 128 tags with those of what it read:
+    /// the load has then failed with that error.
+    pub fn complete(mut self, value: Vec<u8>) -> Result<(), Error> {
+        self.finished = true;
+        self.engine.complete_data(&self.flight, value)
     }
+
     /// Finishes with a failure; see [`Error::render`].
     ///
     /// # Errors
-    /// `Finished` if the cache was closed.
-    pub fn fail(self, error: Error) -> Result<(), Error> {
-        let _ = error;
-        todo!()
+    /// `Finished` if the load was over.
+    pub fn fail(mut self, error: Error) -> Result<(), Error> {
+        self.finished = true;
+        self.engine.fail(&self.flight, error)
+    }
+}
+
+impl Drop for LoadJob {
+    fn drop(&mut self) {
+        if !self.finished {
+            drop_unfinished(&self.engine, &self.flight, "load");
+        }
     }
 }
 
 /// A data entry's value and how it came about.
 #[derive(Clone, Debug)]
 pub struct DataAnswer {
-    pub(crate) entry: Arc<crate::page::Page>,
+    pub(crate) entry: Arc<Page>,
     pub(crate) word: CacheWord,
 }
 
@@ -78,6 +117,7 @@ impl DataAnswer {
     pub fn value(&self) -> &[u8] {
         self.entry.body()
     }
+
     /// How it came about: `Hit`, `Stale`, `Miss`, `Revalidated`, `StaleError`, or `Bypass` for one that is not stored.
     pub fn cache(&self) -> CacheWord {
         self.word

@@ -8,19 +8,29 @@ mod cache;
 mod clock;
 mod data;
 mod draft;
+mod engine;
 mod error;
+mod flight;
 pub mod http;
+mod invalidation;
 mod lifetime;
+mod links;
+mod memory;
+mod oneshot;
 mod options;
 mod page;
+mod policy;
+mod pool;
 mod render;
 mod route;
+mod site;
 mod stats;
+mod timers;
 
 pub use answer::{Answer, CacheWord, Peek, State};
 pub use cache::{
-    AnswerDone, Cache, OnProgress, PathType, PrerenderDone, PrerenderProgress, PrerenderReport, Put,
-    RegenerateDone, Request, Started, TagOptions, WeakCache,
+    AnswerDone, Cache, OnProgress, PathType, PrerenderDone, PrerenderProgress, PrerenderReport,
+    Put, RegenerateDone, Request, Started, TagOptions, WeakCache,
 };
 pub use clock::{Clock, ManualClock, Time};
 pub use data::{DataAnswer, DataDone, DataOptions, LoadJob, Loader};

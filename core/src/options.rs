@@ -190,7 +190,9 @@ fn texts(name: &str, value: OptionValue) -> Result<Vec<String>, Error> {
 
 fn whole(name: &str, value: OptionValue, least: u64) -> Result<u64, Error> {
     match value {
-        OptionValue::Number(n) if n.fract() == 0.0 && n >= least as f64 && n <= 9e15 => Ok(n as u64),
+        OptionValue::Number(n) if n.fract() == 0.0 && n >= least as f64 && n <= 9e15 => {
+            Ok(n as u64)
+        }
         other => Err(wrong(name, &format!("a whole number from {least} to 9e15"), &other)),
     }
 }

@@ -1,6 +1,16 @@
-//! A stored response, and the result of a render from which it is made.
+//! A stored response, and the result of a render from which it is made. Data entries are stored in the same form.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::answer::{Answer, CacheWord};
+use crate::clock::Time;
+use crate::http::{self, Conditions, Encoded, Facts, Fields, Head};
+use crate::invalidation::{Names, Tag};
 use crate::lifetime::Lifetime;
+use crate::memory::Place;
+use crate::policy::Times;
+use crate::site::Route;
 
 /// What a render gives: a page as the callback made it, unchecked.
 #[derive(Clone, Debug)]
@@ -71,65 +81,182 @@ impl PageResult {
     }
 }
 
+/// All that is fixed of a page when it is made.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) key: Box<[u8]>,
+    /// How much of the key is the path; 0 for data entries.
+    pub(crate) path_len: usize,
+    pub(crate) route: Option<Arc<Route>>,
+    pub(crate) status: u16,
+    pub(crate) fields: Fields,
+    pub(crate) body: Box<[u8]>,
+    pub(crate) etag: Box<str>,
+    pub(crate) encoded: Vec<Encoded>,
+    pub(crate) tags: Box<[Arc<Tag>]>,
+    pub(crate) revalidate: Lifetime,
+    pub(crate) expire: Lifetime,
+    /// The epoch of its render's begin.
+    pub(crate) started: u64,
+    pub(crate) generated: Time,
+}
+
 /// A page: immutable, shared, readable from any thread.
 #[derive(Debug)]
 pub struct Page {
-    _private: (),
+    parts: Parts,
+    cost: u64,
+    pub(crate) place: Place,
+    /// The newest invalidation at which it was found clean.
+    clean_at: AtomicU64,
+    /// The version of the routes at which its path was last matched.
+    routes_seen: AtomicU32,
 }
 
+/// The allocator's and the tables' cost of an entry, beside what is counted.
+const ENTRY_COST: usize = 64;
+
 impl Page {
-    /// The canonical path.
-    pub fn path(&self) -> &str {
-        todo!()
-    }
-    /// The HTTP status.
-    pub fn status(&self) -> u16 {
-        todo!()
-    }
-    /// The render's own header fields, names in lower case. What a client is sent is [`Answer::head`](crate::Answer::head).
-    pub fn headers(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        let v: &[(String, String)] = todo!();
-        #[allow(unreachable_code)]
-        v.iter().map(|(a, b)| (a.as_str(), b.as_str()))
-    }
-    /// The first header field of this lower-case name.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        let _ = name;
-        todo!()
-    }
-    /// The body; lives as long as the page.
-    pub fn body(&self) -> &[u8] {
-        todo!()
-    }
-    /// The strong etag with its quotes; empty for a page that is not for the store.
-    pub fn etag(&self) -> &str {
-        todo!()
-    }
-    /// All tags: the route's, the result's, and those of the data entries read.
-    pub fn tags(&self) -> impl ExactSizeIterator<Item = &str> {
-        let v: &[String] = todo!();
-        #[allow(unreachable_code)]
-        v.iter().map(String::as_str)
-    }
-    /// Seconds until it is stale, after the min rule.
-    pub fn revalidate(&self) -> Lifetime {
-        todo!()
-    }
-    /// Seconds until it is expired.
-    pub fn expire(&self) -> Lifetime {
-        todo!()
-    }
-    /// When it was stored (or answered, for one that is not for the store).
-    pub fn generated(&self) -> crate::clock::Time {
-        todo!()
+    pub(crate) fn new(parts: Parts) -> Page {
+        let fields: usize = parts.fields.iter().map(|(n, v)| n.len() + v.len() + 32).sum();
+        let encoded: usize = parts.encoded.iter().map(|e| e.body.len() + e.etag.len() + 48).sum();
+        let cost = size_of::<Page>()
+            + ENTRY_COST
+            + parts.key.len()
+            + parts.body.len()
+            + parts.etag.len()
+            + parts.tags.len() * size_of::<Arc<Tag>>()
+            + fields
+            + encoded;
+        Page {
+            cost: cost as u64,
+            place: Place::default(),
+            clean_at: AtomicU64::new(parts.started),
+            routes_seen: AtomicU32::new(0),
+            parts,
+        }
     }
 
-    pub(crate) fn head<'a>(
-        &'a self,
-        answer: &crate::answer::Answer,
-        conditions: &crate::http::Conditions<'_>,
-    ) -> crate::http::Head<'a> {
-        let _ = (answer, conditions);
-        todo!()
+    /// The canonical path; empty for a data entry.
+    pub fn path(&self) -> &str {
+        // The path is the head of the key, and was text when the key was made.
+        std::str::from_utf8(&self.parts.key[..self.parts.path_len]).unwrap_or_default()
+    }
+
+    /// The HTTP status.
+    pub fn status(&self) -> u16 {
+        self.parts.status
+    }
+
+    /// The render's own header fields, names in lower case. What a client is sent is [`Answer::head`](crate::Answer::head).
+    pub fn headers(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.parts.fields.iter().map(|(n, v)| (&**n, &**v))
+    }
+
+    /// The first header field of this lower-case name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers().find(|(n, _)| *n == name).map(|(_, v)| v)
+    }
+
+    /// The body; lives as long as the page.
+    pub fn body(&self) -> &[u8] {
+        &self.parts.body
+    }
+
+    /// The strong etag with its quotes; empty for a page that is not for the store.
+    pub fn etag(&self) -> &str {
+        &self.parts.etag
+    }
+
+    /// All tags: the route's, the result's, and those of the data entries read.
+    pub fn tags(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.parts.tags.iter().map(|t| t.name())
+    }
+
+    /// Seconds until it is stale, after the min rule.
+    pub fn revalidate(&self) -> Lifetime {
+        self.parts.revalidate
+    }
+
+    /// Seconds until it is expired.
+    pub fn expire(&self) -> Lifetime {
+        self.parts.expire
+    }
+
+    /// When it was stored (or answered, for one that is not for the store).
+    pub fn generated(&self) -> Time {
+        self.parts.generated
+    }
+
+    pub(crate) fn key(&self) -> &[u8] {
+        &self.parts.key
+    }
+
+    pub(crate) fn started(&self) -> u64 {
+        self.parts.started
+    }
+
+    pub(crate) fn tag_nodes(&self) -> &[Arc<Tag>] {
+        &self.parts.tags
+    }
+
+    /// Bytes it takes, the engine's own cost included.
+    pub(crate) fn cost(&self) -> u64 {
+        self.cost
+    }
+
+    /// The path, for an entry that is a variant of it.
+    pub(crate) fn variant_path(&self) -> Option<&str> {
+        (self.parts.path_len > 0 && self.parts.key.len() > self.parts.path_len).then(|| self.path())
+    }
+
+    /// Whether its key is a path and nothing else.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.parts.path_len == self.parts.key.len()
+    }
+
+    pub(crate) fn times(&self) -> Times {
+        let Parts { generated, revalidate, expire, .. } = self.parts;
+        Times { generated, revalidate, expire }
+    }
+
+    /// What can invalidate it.
+    pub(crate) fn names(&self) -> Names<'_> {
+        let place = self.parts.route.as_ref().map(|r| (self.path(), r.pattern.identity()));
+        Names { place, tags: &self.parts.tags }
+    }
+
+    pub(crate) fn is_clean_at(&self, latest: u64) -> bool {
+        self.clean_at.load(Ordering::Relaxed) >= latest
+    }
+
+    pub(crate) fn set_clean_at(&self, latest: u64) {
+        self.clean_at.store(latest, Ordering::Relaxed);
+    }
+
+    pub(crate) fn routes_seen(&self) -> u32 {
+        self.routes_seen.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_routes_seen(&self, version: u32) {
+        self.routes_seen.store(version, Ordering::Relaxed);
+    }
+
+    pub(crate) fn head<'a>(&'a self, answer: &Answer, conditions: &Conditions<'_>) -> Head<'a> {
+        let facts = Facts {
+            status: self.parts.status,
+            fields: &self.parts.fields,
+            body: &self.parts.body,
+            etag: if answer.word == CacheWord::Bypass { "" } else { &self.parts.etag },
+            encoded: &self.parts.encoded,
+            vary: self.parts.route.as_ref().map_or(&[], |r| &r.vary),
+            revalidate: self.parts.revalidate,
+            expire: self.parts.expire,
+            word: answer.word,
+            stored: answer.stored,
+            invalidated: answer.invalidated,
+            age: answer.now.since(self.parts.generated),
+        };
+        http::head(&facts, conditions)
     }
 }

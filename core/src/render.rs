@@ -1,14 +1,17 @@
 //! What callbacks get: a job that is finished exactly once, now or later, from any thread.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::data::{DataAnswer, DataOptions, Loader};
+use crate::engine::Engine;
 use crate::error::Error;
+use crate::flight::{Flight, Target};
 use crate::page::{Page, PageResult};
 use crate::route::{Params, Variant};
 
 /// Why a page is rendered. Codes are stable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(i32)]
 pub enum Reason {
     /// Nothing was stored (also drafts and pages that may not be stored).
@@ -53,46 +56,61 @@ impl<F: Fn(RenderJob) + Send + Sync> Renderer for F {
 
 /// One render in progress. Finish it with [`complete`](RenderJob::complete) or [`fail`](RenderJob::fail).
 pub struct RenderJob {
-    _private: (),
+    engine: Arc<Engine>,
+    flight: Arc<Flight>,
+    target: Arc<Target>,
+    finished: bool,
 }
 
 impl RenderJob {
+    pub(crate) fn new(engine: Arc<Engine>, flight: Arc<Flight>, target: Arc<Target>) -> RenderJob {
+        RenderJob { engine, flight, target, finished: false }
+    }
+
     /// The canonical path.
     pub fn path(&self) -> &str {
-        todo!()
+        &self.target.path
     }
+
     /// The route's pattern as it was added.
     pub fn pattern(&self) -> &str {
-        todo!()
+        self.target.route.pattern.text()
     }
+
     /// The path's parameters, decoded.
     pub fn params(&self) -> &Params {
-        todo!()
+        &self.target.params
     }
+
     /// The variant asked for, listed query values included.
     pub fn variant(&self) -> &Variant {
-        todo!()
+        &self.target.variant
     }
+
     /// Why this page is rendered.
     pub fn reason(&self) -> Reason {
-        todo!()
+        self.flight.reason
     }
+
     /// The stored page that the result may replace.
     pub fn previous(&self) -> Option<&Arc<Page>> {
-        todo!()
+        self.flight.previous.as_ref()
     }
+
     /// Whether this is a draft: rendered live for one request and not stored.
     pub fn is_draft(&self) -> bool {
-        todo!()
+        self.flight.live
     }
+
     /// Whether nobody waits for the result any more: it timed out, or the cache is closed.
     pub fn is_cancelled(&self) -> bool {
-        todo!()
+        self.flight.is_over()
     }
+
     /// Ties calls made for this render, on whatever thread, to it: pass it as [`Request::within`](crate::Request::within).
     /// On the thread that runs [`Renderer::render`] this happens by itself.
     pub fn context(&self) -> Context {
-        todo!()
+        Context(self.flight.clone())
     }
 
     /// Reads a data entry and blocks until it is there (semantics, section 8). The loader runs on this thread if this render
@@ -100,9 +118,13 @@ impl RenderJob {
     ///
     /// # Errors
     /// The load's failure; `InvalidArgument` for a wrong key or option, and for a load that would wait for itself.
-    pub fn data(&self, key: &[&str], options: &DataOptions, loader: Arc<dyn Loader>) -> Result<DataAnswer, Error> {
-        let _ = (key, options, loader);
-        todo!()
+    pub fn data(
+        &self,
+        key: &[&str],
+        options: &DataOptions,
+        loader: Arc<dyn Loader>,
+    ) -> Result<DataAnswer, Error> {
+        self.engine.data(Some(self.context()), key, options, loader)
     }
 
     /// Finishes with a page.
@@ -110,46 +132,80 @@ impl RenderJob {
     /// # Errors
     /// `Finished` if the render was over (timed out, closed): the page is thrown away. `Render` if the page is invalid: the
     /// render has then failed with that error.
-    pub fn complete(self, page: PageResult) -> Result<(), Error> {
-        let _ = page;
-        todo!()
+    pub fn complete(mut self, page: PageResult) -> Result<(), Error> {
+        self.finished = true;
+        self.engine.complete_page(&self.flight, page)
     }
 
     /// Finishes with a failure; see [`Error::render`].
     ///
     /// # Errors
     /// `Finished` if the render was over.
-    pub fn fail(self, error: Error) -> Result<(), Error> {
-        let _ = error;
-        todo!()
+    pub fn fail(mut self, error: Error) -> Result<(), Error> {
+        self.finished = true;
+        self.engine.fail(&self.flight, error)
+    }
+}
+
+impl Drop for RenderJob {
+    fn drop(&mut self) {
+        if !self.finished {
+            drop_unfinished(&self.engine, &self.flight, "render");
+        }
+    }
+}
+
+/// Fails a job that was dropped. In a panic on the thread that runs the callback, whoever catches it knows the message.
+pub(crate) fn drop_unfinished(engine: &Arc<Engine>, flight: &Arc<Flight>, what: &str) {
+    let caught =
+        std::thread::panicking() && Context::current().is_some_and(|c| Arc::ptr_eq(&c.0, flight));
+    if !caught {
+        let how = if std::thread::panicking() { "panicked" } else { "ended without a result" };
+        // Over already: then there is nobody to tell.
+        let _ = engine.fail(flight, Error::render(format!("the {what} callback {how}"), None));
     }
 }
 
 /// A render or load in progress, as the place from which the cache is asked. Cheap to clone; outliving the job is harmless.
 #[derive(Clone)]
-pub struct Context {
-    _private: (),
+pub struct Context(pub(crate) Arc<Flight>);
+
+thread_local! {
+    static CURRENT: RefCell<Vec<Context>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Context {
     /// The context of the callback that runs on this thread.
     pub fn current() -> Option<Context> {
-        todo!()
+        CURRENT.try_with(|c| c.borrow().last().cloned()).ok().flatten()
     }
 
     /// Makes this the current context of the thread until the guard is dropped: for hosts that run callbacks on threads
     /// of their own.
     pub fn enter(&self) -> Entered {
-        todo!()
+        let _ = CURRENT.try_with(|c| c.borrow_mut().push(self.clone()));
+        Entered { _not_send: std::marker::PhantomData }
     }
 
     /// Whether nobody waits for the result any more.
     pub fn is_cancelled(&self) -> bool {
-        todo!()
+        self.0.is_over()
+    }
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Context({})", String::from_utf8_lossy(self.0.key()))
     }
 }
 
 /// Restores the thread's former context when dropped.
 pub struct Entered {
     _not_send: std::marker::PhantomData<*const ()>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let _ = CURRENT.try_with(|c| c.borrow_mut().pop());
+    }
 }

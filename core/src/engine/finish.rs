@@ -1,0 +1,333 @@
+//! The end of a render or load: its result is recorded, then those who wait are answered.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::answer::{Answer, CacheWord, State};
+use crate::clock::Time;
+use crate::engine::pages::Stored;
+use crate::engine::result::Outcome;
+use crate::engine::{Engine, Step};
+use crate::error::{Error, ErrorKind};
+use crate::flight::{Ask, Done, Flight, Link, Purpose, Seat, Shard, Waiter, What};
+use crate::lifetime::Lifetime;
+use crate::links;
+use crate::memory::Inserted;
+use crate::page::{Page, PageResult};
+use crate::policy;
+
+/// A recorded outcome, as the waiters see it.
+enum Recorded {
+    Page {
+        page: Arc<Page>,
+        /// Whether it is in the store now.
+        stored: bool,
+        /// Whether it could be.
+        storable: bool,
+        /// For the one alone for whom the render began.
+        personal: bool,
+        /// Its path was removed after it began.
+        removed: bool,
+    },
+    Failed(Error),
+}
+
+impl Engine {
+    /// Ends a render with a result. See [`RenderJob::complete`](crate::RenderJob::complete).
+    pub(crate) fn complete_page(
+        self: &Arc<Self>,
+        flight: &Arc<Flight>,
+        result: PageResult,
+    ) -> Result<(), Error> {
+        let What::Page(target) = &flight.what else { return Err(finished_error()) };
+        if flight.is_over() {
+            return Err(finished_error());
+        }
+        let outcome = self.page_outcome(target, result, flight.started(), &flight.deps.lock());
+        self.complete(flight, outcome)
+    }
+
+    /// Ends a load with a value. See [`LoadJob::complete`](crate::LoadJob::complete).
+    pub(crate) fn complete_data(
+        self: &Arc<Self>,
+        flight: &Arc<Flight>,
+        value: Vec<u8>,
+    ) -> Result<(), Error> {
+        let What::Data(target) = &flight.what else { return Err(finished_error()) };
+        if flight.is_over() {
+            return Err(finished_error());
+        }
+        let outcome = self.data_outcome(target, value, flight.started(), &flight.deps.lock());
+        self.complete(flight, outcome)
+    }
+
+    /// Ends a render or load with a failure.
+    pub(crate) fn fail(self: &Arc<Self>, flight: &Arc<Flight>, error: Error) -> Result<(), Error> {
+        if self.finish(flight, Outcome::Fail(error)) { Ok(()) } else { Err(finished_error()) }
+    }
+
+    fn complete(self: &Arc<Self>, flight: &Arc<Flight>, outcome: Outcome) -> Result<(), Error> {
+        let invalid = match &outcome {
+            Outcome::Fail(error) => Some(error.clone()),
+            _ => None,
+        };
+        if !self.finish(flight, outcome) {
+            return Err(finished_error());
+        }
+        invalid.map_or(Ok(()), Err)
+    }
+
+    /// Records an outcome and answers all who wait. False if the flight was over.
+    fn finish(self: &Arc<Self>, flight: &Arc<Flight>, outcome: Outcome) -> bool {
+        if !flight.end() {
+            return false;
+        }
+        let now = self.clock.now();
+        let (recorded, waiters) = {
+            let mut shard = self.table.lock(flight.key());
+            let recorded = self.record(&mut shard, flight, outcome);
+            shard.remove(flight);
+            (recorded, std::mem::take(&mut *flight.waiters.lock()))
+        };
+        if let Some(timer) = flight.timer.lock().take() {
+            self.timers.cancel(timer);
+        }
+        self.leave_seat(flight);
+        links::clear(flight);
+        if matches!(&recorded, Recorded::Failed(e) if e.kind() == ErrorKind::Timeout) {
+            self.abandon_loads_of(flight);
+        }
+        for waiter in waiters {
+            self.settle(waiter, flight, &recorded, now);
+        }
+        self.in_flight.end();
+        true
+    }
+
+    fn record(&self, shard: &mut Shard, flight: &Flight, outcome: Outcome) -> Recorded {
+        let key = flight.key();
+        let path = match &flight.what {
+            What::Page(t) => Some((t.path.as_str(), t.routes_version)),
+            What::Data(_) => None,
+        };
+        match outcome {
+            Outcome::Store(page) | Outcome::Pass { page, .. } if flight.live => Recorded::Page {
+                page,
+                stored: false,
+                storable: false,
+                personal: false,
+                removed: false,
+            },
+            Outcome::Store(page) => {
+                shard.troubles.pop(key);
+                let removed =
+                    path.is_some_and(|(path, _)| self.inv.removed_after(path, flight.started()));
+                if let Some((_, version)) = path {
+                    page.set_routes_seen(version);
+                }
+                let inserted =
+                    if removed { Inserted::Older } else { self.memory.insert(page.clone()) };
+                Recorded::Page {
+                    page,
+                    stored: inserted == Inserted::Stored,
+                    storable: inserted != Inserted::TooManyVariants,
+                    personal: false,
+                    removed,
+                }
+            }
+            Outcome::Pass { page, personal, remove } => {
+                if remove && let Some((path, _)) = path {
+                    self.remove_older(path, flight.started());
+                }
+                let stored = self.memory.peek(key);
+                let wait =
+                    stored.map_or(Lifetime::ZERO, |p| policy::backoff_base(Some(p.revalidate())));
+                let retry_at = self.clock.steady().plus(wait);
+                let trouble = self.trouble(shard, key);
+                trouble.failures = 0;
+                trouble.last_error = None;
+                trouble.last_attempt = flight.started();
+                trouble.retry_at = retry_at;
+                trouble.unshared |= personal;
+                Recorded::Page { page, stored: false, storable: false, personal, removed: false }
+            }
+            Outcome::Fail(error) => {
+                self.record_failure(shard, flight, &error);
+                Recorded::Failed(error)
+            }
+        }
+    }
+
+    fn record_failure(&self, shard: &mut Shard, flight: &Flight, error: &Error) {
+        if matches!(error.kind(), ErrorKind::Closed | ErrorKind::Busy) {
+            return;
+        }
+        match flight.what {
+            What::Page(_) => self.counters.render_failures.add(),
+            What::Data(_) => self.counters.load_failures.add(),
+        }
+        if error.kind() == ErrorKind::Timeout {
+            self.counters.render_timeouts.add();
+        }
+        let stored = self.memory.peek(flight.key());
+        if flight.live || stored.as_ref().is_some_and(|p| p.started() > flight.started()) {
+            return;
+        }
+        let revalidate = stored.map(|p| p.revalidate());
+        let steady = self.clock.steady();
+        let jitter = self.options.backoff_jitter;
+        let trouble = self.trouble(shard, flight.key());
+        trouble.failures = trouble.failures.saturating_add(1);
+        trouble.last_attempt = flight.started();
+        trouble.last_error = Some(error.clone());
+        trouble.retry_at =
+            steady.plus(policy::backoff(trouble.failures, revalidate, jitter, fastrand::f64()));
+    }
+
+    fn leave_seat(&self, flight: &Flight) {
+        let had_one = {
+            let mut seat = flight.seat.lock();
+            let taken = *seat == Seat::Taken && !links::is_suspended(flight);
+            if *seat != Seat::None {
+                *seat = Seat::Left;
+            }
+            taken
+        };
+        if had_one {
+            self.pool.leave();
+        }
+    }
+
+    /// A timed-out render may hang in one of its loads: others do not wait for that any longer. If it ends, it is kept.
+    fn abandon_loads_of(self: &Arc<Self>, flight: &Arc<Flight>) {
+        for load in self.table.all() {
+            let led = load.parent.as_ref().is_some_and(|p| Arc::ptr_eq(&p.0, flight));
+            if !led {
+                continue;
+            }
+            let others: Vec<Waiter> = {
+                let _shard = self.table.lock(load.key());
+                load.joinable.store(false, Ordering::SeqCst);
+                let mut waiters = load.waiters.lock();
+                let (own, others) = std::mem::take(&mut *waiters).into_iter().partition(|w| w.owns);
+                *waiters = own;
+                others
+            };
+            for waiter in others {
+                self.ask_again(waiter);
+            }
+            self.abandon_loads_of(&load);
+        }
+    }
+
+    /// Answers one who waited, or lets him ask again where this result is not for him.
+    fn settle(self: &Arc<Self>, waiter: Waiter, flight: &Flight, recorded: &Recorded, now: Time) {
+        let ask = &waiter.ask;
+        let inside = ask.purpose == Purpose::Read && ask.within.is_some();
+        let result = match recorded {
+            Recorded::Page { personal: true, .. } if !waiter.owns => return self.ask_again(waiter),
+            Recorded::Page { page, stored, storable, removed, .. } => {
+                let too_old = !flight.live
+                    && self.inv.between(page.names(), flight.started(), ask.asked, inside, now);
+                if too_old {
+                    return self.ask_again(waiter);
+                }
+                if let (true, Some(within)) = (inside, &ask.within) {
+                    within.0.deps.lock().add(page.revalidate(), page.tag_nodes());
+                }
+                let word =
+                    if *storable { ask.word.unwrap_or(CacheWord::Miss) } else { CacheWord::Bypass };
+                let invalidated = *removed || (*storable && self.judge(page, now).invalidated);
+                Ok(Answer { page: page.clone(), word, stored: *stored, invalidated, now })
+            }
+            Recorded::Failed(error) => {
+                if let (true, Some(within), What::Data(target)) = (inside, &ask.within, &ask.what) {
+                    let mut deps = within.0.deps.lock();
+                    deps.add(target.revalidate, &target.tags);
+                    let nested = flight.deps.lock();
+                    deps.add(nested.revalidate, &nested.tags);
+                }
+                self.instead_of(error, ask, now)
+            }
+        };
+        self.tell(waiter, result);
+    }
+
+    /// What one who waited for a failed render gets: the last good page where there is one for him, else the error.
+    fn instead_of(&self, error: &Error, ask: &Ask, now: Time) -> Result<Answer, Error> {
+        let keeps_last_good = match ask.purpose {
+            Purpose::Get | Purpose::Prefetch => true,
+            Purpose::Read => ask.within.is_none(),
+            Purpose::Draft | Purpose::Regenerate | Purpose::Prerender => false,
+        };
+        let page = self.memory.peek(ask.what.key()).filter(|_| keeps_last_good);
+        let Some(page) = page else { return Err(error.clone()) };
+        let stored = Stored { judged: self.judge(&page, now), page };
+        match stored.judged.state {
+            State::Fresh => {
+                Ok(self.stored_answer(&stored, ask.word.unwrap_or(CacheWord::Hit), now))
+            }
+            State::Stale => Ok(self.stored_answer(&stored, CacheWord::Stale, now)),
+            _ => self.last_good(Some(&stored), now).ok_or_else(|| error.clone()),
+        }
+    }
+
+    fn ask_again(self: &Arc<Self>, waiter: Waiter) {
+        end_link(&waiter.ask, waiter.link);
+        let ask = Ask { again: true, ..waiter.ask };
+        let purpose = ask.purpose;
+        match self.step(ask, Some(waiter.done)) {
+            Step::Ready(result, Some(done)) => self.deliver(purpose, result, done),
+            // On this thread, others who wait would be held up.
+            Step::Lead(load) => self.run_on_pool(&load),
+            Step::Ready(_, None) | Step::Waiting | Step::WouldWait => {}
+        }
+    }
+
+    fn tell(&self, waiter: Waiter, result: Result<Answer, Error>) {
+        end_link(&waiter.ask, waiter.link);
+        self.deliver(waiter.ask.purpose, result, waiter.done);
+    }
+
+    /// Counts an answer and hands it over. Whatever the receiver does, the others get theirs.
+    pub(crate) fn deliver(&self, purpose: Purpose, result: Result<Answer, Error>, done: Done) {
+        self.count(purpose, &result);
+        let _ = catch_unwind(AssertUnwindSafe(|| done(result)));
+    }
+
+    /// Counts the answer to a request.
+    pub(crate) fn count(&self, purpose: Purpose, result: &Result<Answer, Error>) {
+        if !matches!(purpose, Purpose::Get | Purpose::Prefetch | Purpose::Draft) {
+            return;
+        }
+        let c = &self.counters;
+        let counter = match result {
+            Err(_) => &c.errors,
+            Ok(answer) => match answer.word {
+                CacheWord::Hit => &c.hits,
+                CacheWord::Stale => &c.stale,
+                CacheWord::Miss => &c.misses,
+                CacheWord::Revalidated => &c.revalidated,
+                CacheWord::StaleError => &c.stale_errors,
+                CacheWord::Bypass => &c.bypasses,
+            },
+        };
+        counter.add();
+    }
+}
+
+fn end_link(ask: &Ask, link: Link) {
+    match (&ask.within, link) {
+        (Some(within), Link::Lead) => links::end_lead(within),
+        (Some(within), Link::Join) => links::end_join(within),
+        _ => {}
+    }
+}
+
+fn finished_error() -> Error {
+    Error::new(
+        ErrorKind::Finished,
+        "the job was finished before: by an earlier call, its timeout, or the closing of the cache",
+    )
+}

@@ -1,0 +1,162 @@
+//! The engine: decides what each request gets, runs renders and loads, records their results.
+//!
+//! `pages` and `reads` decide; `finish` records and answers; `result` turns what a callback gave into an entry.
+
+mod finish;
+mod invalidate;
+mod pages;
+mod prerender;
+mod reads;
+mod result;
+mod run;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use parking_lot::RwLock;
+
+use crate::answer::Answer;
+use crate::clock::{Clock, Time};
+use crate::draft;
+use crate::error::{Error, ErrorKind};
+use crate::flight::{Ask, Done, Flight, FlightTable, What};
+use crate::invalidation::Invalidations;
+use crate::memory::Memory;
+use crate::options::{Options, RouteOptions};
+use crate::page::Page;
+use crate::policy::{self, Judged};
+use crate::pool::Pool;
+use crate::render::Renderer;
+use crate::route::Router;
+use crate::site::Route;
+use crate::stats::{Activity, Counters, Flights, Stats};
+use crate::timers::Timers;
+
+pub(crate) use prerender::prerender;
+pub(crate) use run::Flown;
+
+pub(crate) struct Engine {
+    pub(crate) options: Options,
+    pub(crate) clock: Clock,
+    pub(crate) inv: Invalidations,
+    pub(crate) memory: Memory,
+    pub(crate) routes: RwLock<Router<Arc<Route>>>,
+    /// Grows with each route: what was matched before must be matched again.
+    routes_version: AtomicU32,
+    table: FlightTable,
+    pub(crate) pool: Arc<Pool<Flown>>,
+    pub(crate) timers: Arc<Timers>,
+    pub(crate) in_flight: Flights,
+    pub(crate) counters: Counters,
+    pub(crate) draft_secret: Vec<u8>,
+    closed: AtomicBool,
+}
+
+/// What a first or further try of an ask came to.
+pub(crate) enum Step {
+    /// The answer, and whom to tell.
+    Ready(Result<Answer, Error>, Option<Done>),
+    /// `Done` will be called.
+    Waiting,
+    /// `Done` will be called when this load, which the caller must run, has ended.
+    Lead(Arc<Flight>),
+    /// It would have to wait, and there was no `Done`: nothing has happened.
+    WouldWait,
+}
+
+impl Engine {
+    pub(crate) fn open(options: Options) -> Result<Arc<Engine>, Error> {
+        options.check()?;
+        let clock = options.clock.clone();
+        Ok(Arc::new(Engine {
+            inv: Invalidations::new(options.max_invalidations),
+            memory: Memory::new(options.max_bytes, options.max_variants),
+            routes: RwLock::new(Router::new()),
+            routes_version: AtomicU32::new(1),
+            table: FlightTable::new(),
+            pool: Arc::new(Pool::new(options.threads, options.max_queue)),
+            timers: Timers::new(clock.clone()),
+            in_flight: Flights::default(),
+            counters: Counters::default(),
+            draft_secret: options.draft_secret.clone().unwrap_or_else(draft::random_secret),
+            closed: AtomicBool::new(false),
+            clock,
+            options,
+        }))
+    }
+
+    pub(crate) fn add_route(
+        &self,
+        pattern: &str,
+        options: RouteOptions,
+        renderer: Arc<dyn Renderer>,
+    ) -> Result<(), Error> {
+        self.check_open()?;
+        let route = Route::new(pattern, options, &self.options, &self.inv, renderer)?;
+        let mut routes = self.routes.write();
+        routes.insert(route.pattern.clone(), Arc::new(route))?;
+        self.routes_version.fetch_add(1, Ordering::Release);
+        Ok(())
+    }
+
+    pub(crate) fn check_open(&self) -> Result<(), Error> {
+        if self.is_closed() { Err(closed_error()) } else { Ok(()) }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Answers an ask, or begins or joins what will.
+    pub(crate) fn step(self: &Arc<Self>, ask: Ask, done: Option<Done>) -> Step {
+        match ask.what.clone() {
+            What::Page(target) => self.page_step(&target, ask, done),
+            What::Data(target) => self.data_step(&target, ask, done),
+        }
+    }
+
+    /// The state of a stored entry, and why.
+    pub(crate) fn judge(&self, page: &Page, now: Time) -> Judged {
+        let verdict = self.inv.verdict(page.names(), page.started(), now);
+        policy::judge(page.times(), verdict, now)
+    }
+
+    pub(crate) fn activity(&self) -> Activity {
+        self.in_flight.snapshot(|| self.pool.queued())
+    }
+
+    pub(crate) fn stats(&self) -> Stats {
+        Stats {
+            evictions: self.memory.evictions(),
+            entries_stored: self.memory.entries() as u64,
+            bytes_stored: self.memory.bytes(),
+            ..self.counters.read()
+        }
+    }
+
+    pub(crate) fn close(self: &Arc<Self>, timeout: Duration) -> bool {
+        let first = !self.closed.swap(true, Ordering::SeqCst);
+        if first {
+            for queued in self.pool.close() {
+                queued.refuse(closed_error());
+            }
+        }
+        let in_time = self.in_flight.wait_for_none(timeout);
+        for flight in self.table.all() {
+            // Finished by itself in the meantime: then there is nothing to give up.
+            let _ = self.fail(&flight, closed_error());
+        }
+        if first {
+            self.timers.close();
+            for (_, route) in self.routes.read().iter() {
+                route.drop_renderer();
+            }
+        }
+        in_time
+    }
+}
+
+pub(crate) fn closed_error() -> Error {
+    Error::new(ErrorKind::Closed, "the cache is closed")
+}

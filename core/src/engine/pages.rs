@@ -1,0 +1,475 @@
+//! What a request for a page gets (semantics, sections 3 to 5).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::answer::{Answer, CacheWord, Peek, State};
+use crate::cache::Put;
+use crate::clock::Time;
+use crate::engine::result::Outcome;
+use crate::engine::{Engine, Step};
+use crate::error::{Error, ErrorKind};
+use crate::flight::{
+    Ask, Deps, Done, Flight, Link, Purpose, Seat, Shard, Target, Trouble, Waiter, What,
+};
+use crate::invalidation::Names;
+use crate::lifetime::Lifetime;
+use crate::links;
+use crate::memory::Inserted;
+use crate::page::{Page, PageResult, Parts};
+use crate::policy::{self, Judged};
+use crate::pool::Priority;
+use crate::render::{Context, Reason};
+use crate::route::{Variant, canonical};
+
+/// A stored page and its state.
+pub(crate) struct Stored {
+    pub(crate) page: Arc<Page>,
+    pub(crate) judged: Judged,
+}
+
+/// Whether a key must wait before its next attempt.
+pub(crate) enum BackOff {
+    No,
+    /// The last attempt failed.
+    Failed(Error),
+    /// The last result may not be stored: only a stale page waits before it tries again.
+    NotStorable,
+}
+
+impl Engine {
+    /// A fresh page of a plain path, without anything that a hit does not need. A path that is not canonical is no key, so
+    /// it is not found.
+    pub(crate) fn hit(&self, path: &str) -> Option<Answer> {
+        let page = self.memory.get(path.as_bytes())?;
+        if !page.is_plain() || page.routes_seen() != self.routes_version.load(Ordering::Acquire) {
+            return None;
+        }
+        let now = self.clock.now();
+        let times = page.times();
+        if times.generated > now || now > times.generated.plus(times.revalidate) {
+            return None;
+        }
+        let latest = self.inv.latest();
+        if !page.is_clean_at(latest) {
+            let verdict = self.inv.verdict(page.names(), page.started(), now);
+            if verdict.soft || verdict.hard_at.is_some() {
+                return None;
+            }
+            page.set_clean_at(latest);
+        }
+        self.counters.hits.add();
+        Some(Answer { page, word: CacheWord::Hit, stored: true, invalidated: false, now })
+    }
+
+    /// Finds the route of a request and makes its key.
+    pub(crate) fn target(
+        &self,
+        path: &str,
+        variant: Option<&Variant>,
+    ) -> Result<Arc<Target>, Error> {
+        self.check_open()?;
+        let canonical = canonical(path)?;
+        let routes = self.routes.read();
+        let routes_version = self.routes_version.load(Ordering::Acquire);
+        let Some(found) = routes.find(&canonical.path) else {
+            return Err(Error::new(
+                ErrorKind::NoRoute,
+                format!("no route matches \"{}\"", canonical.path),
+            ));
+        };
+        let route = found.value.clone();
+        let params = found.params;
+        drop(routes);
+        let mut variant = variant.cloned().unwrap_or_default();
+        if let Some(query) = canonical.query {
+            variant.add_query(&route.query, query);
+        }
+        let mut key = canonical.path.as_bytes().to_vec();
+        variant.append_to_key(&mut key);
+        Ok(Arc::new(Target {
+            key: key.into(),
+            path: canonical.path.into_owned(),
+            route,
+            params,
+            variant,
+            routes_version,
+        }))
+    }
+
+    pub(crate) fn page_ask(
+        &self,
+        target: Arc<Target>,
+        purpose: Purpose,
+        within: Option<&Context>,
+    ) -> Ask {
+        Ask {
+            what: What::Page(target),
+            purpose,
+            asked: self.inv.now(),
+            word: None,
+            within: within.cloned().or_else(Context::current),
+            again: false,
+        }
+    }
+
+    /// Answers an ask for a page, or begins or joins the render that will.
+    pub(crate) fn page_step(
+        self: &Arc<Self>,
+        target: &Arc<Target>,
+        mut ask: Ask,
+        done: Option<Done>,
+    ) -> Step {
+        if let Err(error) = self.check_open() {
+            return Step::Ready(Err(error), done);
+        }
+        if ask.purpose != Purpose::Prerender && !target.route.serves(&target.path) {
+            return Step::Ready(Ok(self.not_listed(target)), done);
+        }
+        if ask.purpose == Purpose::Draft {
+            ask.word = Some(CacheWord::Bypass);
+            return match done {
+                None => Step::WouldWait,
+                Some(done) => self.begin_draft(target, ask, done),
+            };
+        }
+        let now = self.clock.now();
+        let mut shard = self.table.lock(&target.key);
+        let stored = self.stored(target, now);
+        let word = *ask.word.get_or_insert(if stored.is_some() {
+            CacheWord::Revalidated
+        } else {
+            CacheWord::Miss
+        });
+        if let Some(s) = &stored
+            && let Some(answer) = self.from_store(target, &mut shard, &ask, s, word, now)
+        {
+            drop(shard);
+            return Step::Ready(Ok(answer), done);
+        }
+        self.wait_for_render(target, shard, ask, done, stored, now)
+    }
+
+    /// The stored page of a target.
+    pub(crate) fn stored(&self, target: &Target, now: Time) -> Option<Stored> {
+        let page = self.memory.get(&target.key)?;
+        page.set_routes_seen(target.routes_version);
+        let judged = self.judge(&page, now);
+        Some(Stored { page, judged })
+    }
+
+    /// The answer that needs no waiting, if there is one. Begins the regeneration of a stale page.
+    fn from_store(
+        self: &Arc<Self>,
+        target: &Arc<Target>,
+        shard: &mut Shard,
+        ask: &Ask,
+        s: &Stored,
+        word: CacheWord,
+        now: Time,
+    ) -> Option<Answer> {
+        let answer = |word| Some(self.stored_answer(s, word, now));
+        match (ask.purpose, s.judged.state) {
+            (Purpose::Regenerate, _) => None,
+            (Purpose::Prerender, State::Fresh) => answer(CacheWord::Hit),
+            (Purpose::Prerender, _) => None,
+            // Somebody else's newer render ended while this one waited.
+            (_, State::Fresh) => answer(if ask.again { word } else { CacheWord::Hit }),
+            (Purpose::Prefetch, _) => answer(CacheWord::Stale),
+            (_, State::Stale) => {
+                self.regenerate_in_background(target, shard, s, now);
+                answer(CacheWord::Stale)
+            }
+            _ if ask.again && self.answers_nevertheless(ask, s, now) => answer(word),
+            _ => None,
+        }
+    }
+
+    /// Whether a page that was invalidated after the question may still answer it.
+    fn answers_nevertheless(&self, ask: &Ask, s: &Stored, now: Time) -> bool {
+        let times = s.page.times();
+        now <= times.generated.plus(times.expire)
+            && !self.inv.between(s.page.names(), s.page.started(), ask.asked, false, now)
+    }
+
+    fn regenerate_in_background(
+        self: &Arc<Self>,
+        target: &Arc<Target>,
+        shard: &mut Shard,
+        s: &Stored,
+        now: Time,
+    ) {
+        let started = s.page.started();
+        let runs = shard.flights(&target.key).iter().any(|f| !f.live && f.is_later_than(started));
+        let names = self.names(target, Some(s));
+        if runs || !matches!(self.back_off(shard, &target.key, names, now), BackOff::No) {
+            return;
+        }
+        let flight = Arc::new(self.page_flight(target, Reason::Stale, Some(s)));
+        if self.admit(&flight, Priority::Background).is_ok() {
+            shard.add(flight);
+        }
+    }
+
+    fn wait_for_render(
+        self: &Arc<Self>,
+        target: &Arc<Target>,
+        mut shard: parking_lot::MutexGuard<'_, Shard>,
+        ask: Ask,
+        done: Option<Done>,
+        stored: Option<Stored>,
+        now: Time,
+    ) -> Step {
+        let names = self.names(target, stored.as_ref());
+        let trouble = shard.troubles.get(&target.key).cloned();
+        let unshared = trouble.as_ref().is_some_and(|t| t.unshared);
+        // From here to the waiter's entry nobody else inside a callback may begin to wait.
+        let _waits = ask.within.is_some().then(links::lock_waits);
+        if let Some(within) = &ask.within
+            && let Err(error) = links::check_self_wait(within, &ask.what)
+        {
+            return Step::Ready(Err(error), done);
+        }
+        let usable = |f: &&Arc<Flight>| {
+            f.is_joinable()
+                && stored.as_ref().is_none_or(|s| f.is_later_than(s.page.started()))
+                && (f.started() == 0
+                    || !(ask.purpose == Purpose::Regenerate && f.started() <= ask.asked)
+                        && !self.inv.between(names, f.started(), ask.asked, false, now)
+                        && !self.inv.removed_after(&target.path, f.started()))
+        };
+        let newest = |f: &&Arc<Flight>| if f.started() == 0 { u64::MAX } else { f.started() };
+        let joined = shard.flights(&target.key).iter().filter(usable).max_by_key(newest).cloned();
+        if let Some(flight) = joined.filter(|_| !unshared) {
+            let Some(done) = done else { return Step::WouldWait };
+            let waited = ask.purpose != Purpose::Prerender;
+            let within = ask.within.clone();
+            self.push_waiter(&flight, ask, done, false, Link::Join);
+            if waited {
+                self.promote(&flight);
+            }
+            drop(_waits);
+            drop(shard);
+            return join(within);
+        }
+        if matches!(ask.purpose, Purpose::Get | Purpose::Prefetch)
+            && let BackOff::Failed(error) = self.back_off(&mut shard, &target.key, names, now)
+        {
+            return Step::Ready(self.last_good(stored.as_ref(), now).ok_or(error), done);
+        }
+        let Some(done) = done else { return Step::WouldWait };
+        let reason = match ask.purpose {
+            Purpose::Regenerate => Reason::Regenerate,
+            Purpose::Prerender => Reason::Prerender,
+            _ if stored.is_some() => Reason::Expired,
+            _ => Reason::Miss,
+        };
+        let priority =
+            if ask.purpose == Purpose::Prerender { Priority::Prerender } else { Priority::Waited };
+        let flight = self.page_flight(target, reason, stored.as_ref());
+        flight.joinable.store(!unshared, Ordering::SeqCst);
+        let flight = Arc::new(flight);
+        let within = ask.within.clone();
+        // Entered before it is admitted: it may end at once. Its end needs the shard's lock, which is held.
+        self.push_waiter(&flight, ask, done, true, Link::Join);
+        if let Err(error) = self.admit(&flight, priority) {
+            let done = flight.waiters.lock().pop().map(|w| w.done);
+            let busy = error.kind() == ErrorKind::Busy;
+            let good = if busy { self.last_good(stored.as_ref(), now) } else { None };
+            return Step::Ready(good.ok_or(error), done);
+        }
+        shard.add(flight);
+        drop(_waits);
+        drop(shard);
+        join(within)
+    }
+
+    fn begin_draft(self: &Arc<Self>, target: &Arc<Target>, ask: Ask, done: Done) -> Step {
+        let mut shard = self.table.lock(&target.key);
+        let _waits = ask.within.is_some().then(links::lock_waits);
+        if let Some(within) = &ask.within
+            && let Err(error) = links::check_self_wait(within, &ask.what)
+        {
+            return Step::Ready(Err(error), Some(done));
+        }
+        let mut flight = self.page_flight(target, Reason::Miss, None);
+        flight.live = true;
+        flight.previous = self.memory.peek(&target.key);
+        flight.joinable.store(false, Ordering::SeqCst);
+        let flight = Arc::new(flight);
+        let within = ask.within.clone();
+        self.push_waiter(&flight, ask, done, true, Link::Join);
+        if let Err(error) = self.admit(&flight, Priority::Waited) {
+            let done = flight.waiters.lock().pop().map(|w| w.done);
+            return Step::Ready(Err(error), done);
+        }
+        shard.add(flight);
+        drop(_waits);
+        drop(shard);
+        join(within)
+    }
+
+    pub(crate) fn push_waiter(
+        &self,
+        flight: &Arc<Flight>,
+        ask: Ask,
+        done: Done,
+        owns: bool,
+        link: Link,
+    ) {
+        let link = if ask.within.is_some() { link } else { Link::None };
+        flight.waiters.lock().push(Waiter { ask, done, owns, link });
+    }
+
+    fn page_flight(
+        self: &Arc<Self>,
+        target: &Arc<Target>,
+        reason: Reason,
+        stored: Option<&Stored>,
+    ) -> Flight {
+        let mut flight = Flight::new(self, What::Page(target.clone()), reason, Seat::None);
+        flight.previous = stored.map(|s| s.page.clone());
+        flight
+    }
+
+    /// What can invalidate the page of a target: its place, and the tags of the stored page or, where none is, the route's.
+    fn names<'a>(&self, target: &'a Target, stored: Option<&'a Stored>) -> Names<'a> {
+        Names {
+            place: Some((&target.path, target.route.pattern.identity())),
+            tags: stored.map_or(&target.route.tags, |s| s.page.tag_nodes()),
+        }
+    }
+
+    /// Why a key must wait before its next attempt, unless it was invalidated since the last one.
+    pub(crate) fn back_off(
+        &self,
+        shard: &mut Shard,
+        key: &[u8],
+        names: Names<'_>,
+        now: Time,
+    ) -> BackOff {
+        let Some(trouble) = shard.troubles.get(key) else { return BackOff::No };
+        let over = self.clock.steady() >= trouble.retry_at;
+        if over || self.inv.latest_of(names, now) > trouble.last_attempt {
+            return BackOff::No;
+        }
+        match &trouble.last_error {
+            Some(error) => BackOff::Failed(error.clone()),
+            None => BackOff::NotStorable,
+        }
+    }
+
+    /// An expired page in place of an error, if that is allowed.
+    pub(crate) fn last_good(&self, stored: Option<&Stored>, now: Time) -> Option<Answer> {
+        let s = stored?;
+        policy::may_serve_stale_error(s.judged.expired_at, self.options.stale_if_error, now)
+            .then(|| self.stored_answer(s, CacheWord::StaleError, now))
+    }
+
+    pub(crate) fn stored_answer(&self, s: &Stored, word: CacheWord, now: Time) -> Answer {
+        Answer { page: s.page.clone(), word, stored: true, invalidated: s.judged.invalidated, now }
+    }
+
+    /// The answer for a path that a closed route does not list.
+    fn not_listed(&self, target: &Target) -> Answer {
+        let now = self.clock.now();
+        let page = Page::new(Parts {
+            key: target.key.clone(),
+            path_len: target.path.len(),
+            route: Some(target.route.clone()),
+            status: 404,
+            fields: Vec::new(),
+            body: Box::default(),
+            etag: "".into(),
+            encoded: Vec::new(),
+            tags: Box::default(),
+            revalidate: Lifetime::ZERO,
+            expire: Lifetime::ZERO,
+            started: 0,
+            generated: now,
+        });
+        Answer {
+            page: Arc::new(page),
+            word: CacheWord::Bypass,
+            stored: false,
+            invalidated: false,
+            now,
+        }
+    }
+
+    pub(crate) fn peek(&self, path: &str, variant: Option<&Variant>) -> Result<Peek, Error> {
+        let target = self.target(path, variant)?;
+        let now = self.clock.now();
+        let page = self.memory.peek(&target.key).filter(|_| target.route.serves(&target.path));
+        Ok(match page {
+            None => Peek { state: State::Missing, page: None, age_secs: 0 },
+            Some(page) => Peek {
+                state: self.judge(&page, now).state,
+                age_secs: now.since(page.generated()).nanos().unwrap_or(0) / 1_000_000_000,
+                page: Some(page),
+            },
+        })
+    }
+
+    /// Stores a page that was rendered elsewhere.
+    pub(crate) fn put(
+        self: &Arc<Self>,
+        path: &str,
+        variant: Option<&Variant>,
+        result: PageResult,
+        started: u64,
+    ) -> Result<Put, Error> {
+        let target = self.target(path, variant)?;
+        if !target.route.serves(&target.path) {
+            return Ok(Put::NotStored);
+        }
+        let started = started.min(self.inv.now());
+        let deps = Deps { revalidate: Lifetime::NEVER, tags: Vec::new() };
+        match self.page_outcome(&target, result, started, &deps) {
+            Outcome::Fail(error) => Err(error),
+            Outcome::Pass { remove, .. } => {
+                if remove {
+                    self.remove_older(&target.path, started);
+                }
+                Ok(Put::NotStored)
+            }
+            Outcome::Store(page) => {
+                let mut shard = self.table.lock(&target.key);
+                if self.inv.removed_after(&target.path, started) {
+                    return Ok(Put::NotStored);
+                }
+                page.set_routes_seen(target.routes_version);
+                if self.memory.insert(page) != Inserted::Stored {
+                    return Ok(Put::NotStored);
+                }
+                shard.troubles.pop(&target.key);
+                Ok(Put::Stored)
+            }
+        }
+    }
+
+    /// A render says that what was stored before it goes.
+    pub(crate) fn remove_older(&self, path: &str, started: u64) {
+        self.inv.remove_pages(&[path], Some(started));
+        self.memory.remove_path(path, started);
+    }
+
+    /// A new or changed memory of a key's trouble.
+    pub(crate) fn trouble<'s>(&self, shard: &'s mut Shard, key: &[u8]) -> &'s mut Trouble {
+        shard.troubles.get_or_insert_mut(key.into(), || Trouble {
+            failures: 0,
+            retry_at: Time::from_nanos(0),
+            last_attempt: 0,
+            last_error: None,
+            unshared: false,
+        })
+    }
+}
+
+/// A render is under way; whoever asked from inside a callback stands still meanwhile.
+fn join(within: Option<Context>) -> Step {
+    if let Some(within) = within {
+        links::join(&within);
+    }
+    Step::Waiting
+}

@@ -1,0 +1,159 @@
+//! Renders every listed path, a few at a time (semantics, section 9).
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::answer::{Answer, CacheWord};
+use crate::cache::{OnProgress, PrerenderDone, PrerenderProgress, PrerenderReport};
+use crate::engine::{Engine, Step};
+use crate::error::{Error, ErrorKind};
+use crate::flight::{Done, Purpose};
+use crate::lifetime::Lifetime;
+
+/// Waits before the second, third and fourth attempt, in milliseconds; up to 30 % is added at random.
+const RETRY_AFTER: [u64; 3] = [500, 1000, 2000];
+const RETRY_JITTER: f64 = 0.3;
+
+struct Prerender {
+    engine: Arc<Engine>,
+    paths: Vec<String>,
+    state: Mutex<State>,
+    /// Held while progress is told, so that one call comes at a time.
+    progress: Mutex<()>,
+    on_progress: Option<OnProgress>,
+}
+
+struct State {
+    next: usize,
+    running: usize,
+    report: PrerenderReport,
+    done: Option<PrerenderDone>,
+}
+
+/// Renders all listed paths that are not stored and fresh; `done` gets the report.
+pub(crate) fn prerender(
+    engine: &Arc<Engine>,
+    on_progress: Option<OnProgress>,
+    done: PrerenderDone,
+) {
+    if let Err(error) = engine.check_open() {
+        return done(Err(error));
+    }
+    let mut seen = HashSet::new();
+    let paths = engine
+        .routes
+        .read()
+        .iter()
+        .flat_map(|(_, route)| route.listed.clone())
+        .filter(|path| seen.insert(path.clone()))
+        .collect();
+    let run = Arc::new(Prerender {
+        engine: engine.clone(),
+        paths,
+        state: Mutex::new(State {
+            next: 0,
+            running: 0,
+            report: PrerenderReport::default(),
+            done: Some(done),
+        }),
+        progress: Mutex::new(()),
+        on_progress,
+    });
+    run.go_on();
+}
+
+impl Prerender {
+    /// Begins as many paths as may run at once, or ends when all have ended.
+    fn go_on(self: &Arc<Self>) {
+        loop {
+            let index = {
+                let mut s = self.state.lock();
+                if s.next == self.paths.len() {
+                    if s.running > 0 {
+                        return;
+                    }
+                    let report = std::mem::take(&mut s.report);
+                    let Some(done) = s.done.take() else { return };
+                    drop(s);
+                    return done(Ok(report));
+                }
+                if s.running >= self.engine.options.threads {
+                    return;
+                }
+                s.running += 1;
+                s.next += 1;
+                s.next - 1
+            };
+            self.attempt(index, 0);
+        }
+    }
+
+    fn attempt(self: &Arc<Self>, index: usize, failures: usize) {
+        let run = self.clone();
+        let done: Done = Box::new(move |result| run.attempted(index, failures, result));
+        let target = match self.engine.target(&self.paths[index], None) {
+            Ok(target) => target,
+            Err(error) => return self.ended(index, Err(error)),
+        };
+        let ask = self.engine.page_ask(target, Purpose::Prerender, None);
+        if let Step::Ready(result, _) = self.engine.step(ask, Some(done)) {
+            self.ended(index, result);
+        }
+    }
+
+    fn attempted(self: &Arc<Self>, index: usize, failures: usize, result: Result<Answer, Error>) {
+        let again = matches!(&result, Err(e) if e.kind() != ErrorKind::Closed)
+            && failures < RETRY_AFTER.len();
+        if !again {
+            self.ended(index, result);
+            return self.go_on();
+        }
+        let engine = &self.engine;
+        if engine.clock.manual().is_some() {
+            // A manual clock moves only when it is told to: these waits take no time on it.
+            return self.attempt_and_go_on(index, failures + 1);
+        }
+        let millis = RETRY_AFTER[failures] as f64 * (1.0 + RETRY_JITTER * fastrand::f64());
+        let run = self.clone();
+        let action = Box::new(move || run.attempt_and_go_on(index, failures + 1));
+        let wait = Lifetime::from_nanos((millis * 1e6) as u64);
+        if engine.timers.after(wait, action).is_none() {
+            self.ended(index, result);
+            self.go_on();
+        }
+    }
+
+    fn attempt_and_go_on(self: &Arc<Self>, index: usize, failures: usize) {
+        self.attempt(index, failures);
+        self.go_on();
+    }
+
+    /// Notes the end of a path and tells of it.
+    fn ended(&self, index: usize, result: Result<Answer, Error>) {
+        let path = &self.paths[index];
+        let _one_at_a_time = self.progress.lock();
+        let progress = {
+            let mut s = self.state.lock();
+            s.running -= 1;
+            match result {
+                Ok(answer) if answer.word == CacheWord::Hit => s.report.skipped += 1,
+                Ok(_) => s.report.rendered += 1,
+                Err(error) => s.report.failed.push((path.clone(), error)),
+            }
+            PrerenderProgress {
+                done: s.report.rendered,
+                failed: s.report.failed.len(),
+                skipped: s.report.skipped,
+                total: self.paths.len(),
+                path: path.clone(),
+            }
+        };
+        if let Some(tell) = &self.on_progress {
+            // A listener that panics does not stop the others' pages.
+            let _ = catch_unwind(AssertUnwindSafe(|| tell(&progress)));
+        }
+    }
+}

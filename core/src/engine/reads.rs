@@ -1,0 +1,256 @@
+//! What a read of a data entry gets (semantics, section 8).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::answer::{Answer, CacheWord, State};
+use crate::clock::Time;
+use crate::data::{DataAnswer, DataDone, DataOptions, Loader};
+use crate::engine::pages::{BackOff, Stored};
+use crate::engine::{Engine, Step};
+use crate::error::Error;
+use crate::flight::{Ask, DataTarget, Done, Flight, Link, Purpose, Seat, Shard, What};
+use crate::invalidation::{MAX_TAGS, Names, check_tag};
+use crate::links;
+use crate::oneshot::oneshot;
+use crate::pool::Priority;
+use crate::render::{Context, Reason};
+use crate::site::dedup;
+
+/// The first byte of a data entry's key: no path begins with it.
+const DATA: u8 = 1;
+
+impl Engine {
+    /// Reads a data entry and blocks until it is there.
+    pub(crate) fn data(
+        self: &Arc<Self>,
+        within: Option<Context>,
+        key: &[&str],
+        options: &DataOptions,
+        loader: Arc<dyn Loader>,
+    ) -> Result<DataAnswer, Error> {
+        let (done, answer) = oneshot();
+        self.data_then(within, key, options, loader, done);
+        answer.wait()
+    }
+
+    /// Reads a data entry; `done` is called at once or later.
+    pub(crate) fn data_then(
+        self: &Arc<Self>,
+        within: Option<Context>,
+        key: &[&str],
+        options: &DataOptions,
+        loader: Arc<dyn Loader>,
+        done: DataDone,
+    ) {
+        let done: Done = Box::new(|result: Result<Answer, Error>| {
+            done(result.map(|a| DataAnswer { entry: a.page, word: a.word }));
+        });
+        let target = match self.data_target(key, options, loader) {
+            Ok(target) => Arc::new(target),
+            Err(error) => return done(Err(error)),
+        };
+        let ask = Ask {
+            what: What::Data(target),
+            purpose: Purpose::Read,
+            asked: self.inv.now(),
+            word: None,
+            within: within.or_else(Context::current),
+            again: false,
+        };
+        match self.step(ask, Some(done)) {
+            Step::Ready(result, Some(done)) => done(result),
+            Step::Lead(load) => self.run(&load),
+            Step::Ready(_, None) | Step::Waiting | Step::WouldWait => {}
+        }
+    }
+
+    fn data_target(
+        &self,
+        parts: &[&str],
+        options: &DataOptions,
+        loader: Arc<dyn Loader>,
+    ) -> Result<DataTarget, Error> {
+        if parts.is_empty() {
+            return Err(Error::invalid(
+                "a data key is a list of at least one text; got an empty list",
+            ));
+        }
+        for tag in &options.tags {
+            check_tag(tag)?;
+        }
+        let tags = dedup(options.tags.iter().map(|t| self.inv.tag(t)));
+        if tags.len() > MAX_TAGS {
+            return Err(Error::new(
+                crate::error::ErrorKind::InvalidTag,
+                format!("a data entry has at most {MAX_TAGS} tags; got {}", tags.len()),
+            ));
+        }
+        let mut key = vec![DATA];
+        for part in parts {
+            key.extend_from_slice(&(part.len() as u64).to_le_bytes());
+            key.extend_from_slice(part.as_bytes());
+        }
+        Ok(DataTarget {
+            key: key.into(),
+            parts: parts.iter().map(|p| (*p).to_string()).collect(),
+            tags,
+            revalidate: options.revalidate,
+            loader,
+        })
+    }
+
+    /// Answers a read, or begins or joins the load that will.
+    pub(crate) fn data_step(
+        self: &Arc<Self>,
+        target: &Arc<DataTarget>,
+        mut ask: Ask,
+        done: Option<Done>,
+    ) -> Step {
+        if let Err(error) = self.check_open() {
+            return Step::Ready(Err(error), done);
+        }
+        let now = self.clock.now();
+        let within = ask.within.clone();
+        let live = within.as_ref().is_some_and(|w| w.0.live);
+        let floor = within.as_ref().map_or(0, |w| w.0.data_floor.load(Ordering::SeqCst));
+        let mut shard = self.table.lock(&target.key);
+        let page = self.memory.get(&target.key).filter(|p| !live && p.started() > floor);
+        let stored = page.map(|page| Stored { judged: self.judge(&page, now), page });
+        ask.word.get_or_insert(if stored.is_some() {
+            CacheWord::Revalidated
+        } else {
+            CacheWord::Miss
+        });
+        if let Some(s) = &stored
+            && let Some(answer) = self.data_from_store(target, &mut shard, &ask, s, now)
+        {
+            drop(shard);
+            if let Some(within) = within {
+                within.0.deps.lock().add(answer.page.revalidate(), answer.page.tag_nodes());
+            }
+            return Step::Ready(Ok(answer), done);
+        }
+        let _waits = within.is_some().then(links::lock_waits);
+        if let Some(within) = &within
+            && let Err(error) = links::check_self_wait(within, &ask.what)
+        {
+            within.0.deps.lock().add(target.revalidate, &target.tags);
+            return Step::Ready(Err(error), done);
+        }
+        let unshared = live || shard.troubles.get(&*target.key).is_some_and(|t| t.unshared);
+        let soft_too = within.is_some();
+        let names = data_names(target, stored.as_ref());
+        let usable = |f: &&Arc<Flight>| {
+            f.is_joinable()
+                && stored.as_ref().is_none_or(|s| f.is_later_than(s.page.started()))
+                && f.is_later_than(floor)
+                && (f.started() == 0
+                    || !self.inv.between(names, f.started(), ask.asked, soft_too, now))
+        };
+        let newest = |f: &&Arc<Flight>| if f.started() == 0 { u64::MAX } else { f.started() };
+        let joined = shard.flights(&target.key).iter().filter(usable).max_by_key(newest).cloned();
+        if let Some(flight) = joined.filter(|_| !unshared) {
+            let Some(done) = done else { return Step::WouldWait };
+            self.push_waiter(&flight, ask, done, false, Link::Join);
+            self.promote(&flight);
+            drop(_waits);
+            drop(shard);
+            if let Some(within) = within {
+                links::join(&within);
+            }
+            return Step::Waiting;
+        }
+        if within.is_none()
+            && stored.is_some()
+            && let BackOff::Failed(error) = self.back_off(&mut shard, &target.key, names, now)
+        {
+            return Step::Ready(self.last_good(stored.as_ref(), now).ok_or(error), done);
+        }
+        let Some(done) = done else { return Step::WouldWait };
+        let mut flight = self.data_flight(target);
+        flight.live = live;
+        flight.joinable.store(!unshared, Ordering::SeqCst);
+        flight.data_floor.store(floor, Ordering::SeqCst);
+        flight.parent = within.clone();
+        // It begins here: what is invalidated from now on is later.
+        flight.set_started(self.inv.next_epoch());
+        let flight = Arc::new(flight);
+        self.push_waiter(&flight, ask, done, true, Link::Lead);
+        self.in_flight.begin();
+        shard.add(flight.clone());
+        if let Some(within) = within {
+            links::lead(&within);
+        }
+        Step::Lead(flight)
+    }
+
+    /// The answer that needs no waiting, if there is one. Outside of a render a stale value is served and loaded again.
+    fn data_from_store(
+        self: &Arc<Self>,
+        target: &Arc<DataTarget>,
+        shard: &mut Shard,
+        ask: &Ask,
+        s: &Stored,
+        now: Time,
+    ) -> Option<Answer> {
+        match s.judged.state {
+            State::Fresh => {
+                let word =
+                    if ask.again { ask.word.unwrap_or(CacheWord::Hit) } else { CacheWord::Hit };
+                Some(self.stored_answer(s, word, now))
+            }
+            State::Stale if ask.within.is_none() => {
+                self.load_in_background(target, shard, s, now);
+                Some(self.stored_answer(s, CacheWord::Stale, now))
+            }
+            _ => None,
+        }
+    }
+
+    fn load_in_background(
+        self: &Arc<Self>,
+        target: &Arc<DataTarget>,
+        shard: &mut Shard,
+        s: &Stored,
+        now: Time,
+    ) {
+        let started = s.page.started();
+        let runs = shard.flights(&target.key).iter().any(|f| !f.live && f.is_later_than(started));
+        let names = data_names(target, Some(s));
+        if runs || !matches!(self.back_off(shard, &target.key, names, now), BackOff::No) {
+            return;
+        }
+        let flight = Arc::new(self.data_flight(target));
+        if self.admit(&flight, Priority::Background).is_ok() {
+            shard.add(flight);
+        }
+    }
+
+    /// Runs a load that began on a pool thread, or here where the pool is full.
+    pub(crate) fn run_on_pool(self: &Arc<Self>, load: &Arc<Flight>) {
+        for waiter in load.waiters.lock().iter_mut().filter(|w| w.link == Link::Lead) {
+            waiter.link = Link::Join;
+        }
+        if let Some(parent) = &load.parent {
+            // Its thread stands still now, instead of running the load itself.
+            links::end_lead(parent);
+            links::join(parent);
+        }
+        if self.admit(load, Priority::Waited).is_ok() {
+            // It counts as in flight since it began.
+            self.in_flight.end();
+        } else {
+            self.run(load);
+        }
+    }
+
+    fn data_flight(self: &Arc<Self>, target: &Arc<DataTarget>) -> Flight {
+        Flight::new(self, What::Data(target.clone()), Reason::Miss, Seat::None)
+    }
+}
+
+/// The tags of the stored entry and those given with the read.
+fn data_names<'a>(target: &'a DataTarget, stored: Option<&'a Stored>) -> Names<'a> {
+    Names { place: None, tags: stored.map_or(&target.tags, |s| s.page.tag_nodes()) }
+}

@@ -1,0 +1,169 @@
+//! Runs callbacks: renders on pool threads, loads there or on the thread that asks.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::data::LoadJob;
+use crate::engine::{Engine, closed_error};
+use crate::error::{Error, ErrorKind};
+use crate::flight::{Flight, Seat, What};
+use crate::lifetime::Lifetime;
+use crate::pool::{Admitted, Job, Priority, Refused};
+use crate::render::{Context, RenderJob};
+
+/// A flight on its way to a pool thread.
+pub(crate) struct Flown {
+    engine: Arc<Engine>,
+    flight: Arc<Flight>,
+}
+
+impl Flown {
+    pub(crate) fn refuse(self, error: Error) {
+        // Over already: then there is nobody to tell.
+        let _ = self.engine.fail(&self.flight, error);
+    }
+}
+
+impl Job for Flown {
+    fn run(self) {
+        *self.flight.seat.lock() = Seat::Taken;
+        self.engine.run(&self.flight);
+    }
+
+    fn no_thread(self) {
+        *self.flight.seat.lock() = Seat::Taken;
+        self.refuse(no_thread_error());
+    }
+}
+
+impl Engine {
+    /// Gives a flight to the pool. It counts as in flight from here to its end; on refusal it is as if it had never been.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        flight: &Arc<Flight>,
+        priority: Priority,
+    ) -> Result<(), Error> {
+        self.in_flight.begin();
+        let job = Flown { engine: self.clone(), flight: flight.clone() };
+        // Held so that the ticket is there before a thread can look at the seat.
+        let mut seat = flight.seat.lock();
+        match self.pool.admit(job, priority) {
+            Ok(Admitted::Seated) => {
+                *seat = Seat::Taken;
+                Ok(())
+            }
+            Ok(Admitted::Queued(ticket)) => {
+                *seat = Seat::Queued(ticket);
+                Ok(())
+            }
+            Err((refused, job)) => {
+                drop(seat);
+                drop(job);
+                self.in_flight.end();
+                Err(match refused {
+                    Refused::Closed => closed_error(),
+                    Refused::NoThread => no_thread_error(),
+                    Refused::Full => Error::new(
+                        ErrorKind::Busy,
+                        format!(
+                            "{} renders wait for a thread already (max_queue)",
+                            self.options.max_queue
+                        ),
+                    ),
+                })
+            }
+        }
+    }
+
+    /// Somebody waits for a flight that may be queued as background work.
+    pub(crate) fn promote(&self, flight: &Flight) {
+        let mut seat = flight.seat.lock();
+        if let Seat::Queued(ticket) = *seat
+            && let Some(ticket) = self.pool.promote(ticket)
+        {
+            *seat = Seat::Queued(ticket);
+        }
+    }
+
+    /// Runs a flight's callback on this thread. The flight may end later.
+    pub(crate) fn run(self: &Arc<Self>, flight: &Arc<Flight>) {
+        if self.is_closed() && flight.parent.is_none() {
+            let _ = self.fail(flight, closed_error());
+            return;
+        }
+        self.begin(flight);
+        let _entered = Context(flight.clone()).enter();
+        let called = catch_unwind(AssertUnwindSafe(|| match &flight.what {
+            What::Page(target) => {
+                let job = RenderJob::new(self.clone(), flight.clone(), target.clone());
+                match target.route.renderer() {
+                    Some(renderer) => renderer.render(job),
+                    None => drop(job.fail(closed_error())),
+                }
+            }
+            What::Data(target) => {
+                let job = LoadJob::new(self.clone(), flight.clone(), target.clone());
+                target.loader.load(job);
+            }
+        }));
+        if let Err(panic) = called {
+            let what = if matches!(flight.what, What::Page(_)) { "render" } else { "load" };
+            let text = format!("the {what} callback panicked: {}", panic_text(&*panic));
+            // Over already: it was finished before the panic.
+            let _ = self.fail(flight, Error::render(text, None));
+        }
+    }
+
+    /// The callback's start: from here its epoch orders it, and its time runs.
+    fn begin(self: &Arc<Self>, flight: &Arc<Flight>) {
+        if flight.started() == 0 {
+            flight.set_started(self.inv.next_epoch());
+        }
+        let timeout = match &flight.what {
+            What::Page(target) => {
+                self.counters.renders.add();
+                let identity = target.route.pattern.identity();
+                let floor = self.inv.data_floor(&target.path, identity, self.clock.now());
+                flight.data_floor.store(floor, std::sync::atomic::Ordering::SeqCst);
+                target.route.timeout
+            }
+            What::Data(_) => {
+                self.counters.loads.add();
+                // A load inside a render ends with the render's time.
+                if flight.parent.is_some() { Lifetime::NEVER } else { self.options.default_timeout }
+            }
+        };
+        let weak = Arc::downgrade(flight);
+        let engine = Arc::downgrade(self);
+        let action = move || {
+            if let (Some(flight), Some(engine)) = (weak.upgrade(), engine.upgrade()) {
+                engine.time_out(&flight, timeout);
+            }
+        };
+        *flight.timer.lock() = self.timers.after(timeout, Box::new(action));
+    }
+
+    fn time_out(self: &Arc<Self>, flight: &Arc<Flight>, timeout: Lifetime) {
+        let secs = timeout.as_secs_f64().unwrap_or(0.0);
+        let (what, key) = match &flight.what {
+            What::Page(t) => ("render", t.path.clone()),
+            What::Data(t) => ("load", format!("{:?}", t.parts)),
+        };
+        let text = format!("the {what} of {key} took longer than its timeout of {secs} s");
+        // Finished in time after all.
+        let _ = self.fail(flight, Error::new(ErrorKind::Timeout, text));
+    }
+}
+
+fn no_thread_error() -> Error {
+    Error::new(ErrorKind::Busy, "the system gives no thread to render on")
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

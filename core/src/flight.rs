@@ -1,0 +1,301 @@
+//! Renders and loads in flight: who waits for them, what they read, and their seat in the pool.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use ahash::RandomState;
+use hashbrown::HashMap;
+use lru::LruCache;
+use parking_lot::{Mutex, MutexGuard};
+
+use crate::answer::{Answer, CacheWord};
+use crate::clock::Time;
+use crate::data::Loader;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::invalidation::Tag;
+use crate::lifetime::Lifetime;
+use crate::page::Page;
+use crate::pool::Ticket;
+use crate::render::{Context, Reason};
+use crate::route::{Params, Variant};
+use crate::site::Route;
+use crate::timers::TimerId;
+
+/// Called once with an answer.
+pub(crate) type Done = Box<dyn FnOnce(Result<Answer, Error>) + Send>;
+
+/// What is rendered or loaded.
+#[derive(Clone)]
+pub(crate) enum What {
+    Page(Arc<Target>),
+    Data(Arc<DataTarget>),
+}
+
+/// A page as it was asked for.
+pub(crate) struct Target {
+    pub(crate) key: Box<[u8]>,
+    pub(crate) path: String,
+    pub(crate) route: Arc<Route>,
+    pub(crate) params: Params,
+    pub(crate) variant: Variant,
+    /// The version of the routes by which it was matched.
+    pub(crate) routes_version: u32,
+}
+
+/// A data entry as it was asked for.
+pub(crate) struct DataTarget {
+    pub(crate) key: Box<[u8]>,
+    pub(crate) parts: Vec<String>,
+    pub(crate) tags: Vec<Arc<Tag>>,
+    pub(crate) revalidate: Lifetime,
+    pub(crate) loader: Arc<dyn Loader>,
+}
+
+impl What {
+    pub(crate) fn key(&self) -> &[u8] {
+        match self {
+            What::Page(t) => &t.key,
+            What::Data(t) => &t.key,
+        }
+    }
+}
+
+/// Why the cache is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A request.
+    Get,
+    /// A request that regenerates nothing that is stored.
+    Prefetch,
+    /// A request for a page rendered live.
+    Draft,
+    Regenerate,
+    Prerender,
+    /// A data entry.
+    Read,
+}
+
+/// One who asks, also while he waits.
+#[derive(Clone)]
+pub(crate) struct Ask {
+    pub(crate) what: What,
+    pub(crate) purpose: Purpose,
+    /// The epoch on asking: invalidations that had returned by then are not later.
+    pub(crate) asked: u64,
+    /// The state on asking as a word; set at the first try.
+    pub(crate) word: Option<CacheWord>,
+    /// The render or load from which it is asked.
+    pub(crate) within: Option<Context>,
+    /// Whether a render has ended that could not answer.
+    pub(crate) again: bool,
+}
+
+pub(crate) struct Waiter {
+    pub(crate) ask: Ask,
+    pub(crate) done: Done,
+    /// Whether the render began for it: a personal result is for it alone.
+    pub(crate) owns: bool,
+    pub(crate) link: Link,
+}
+
+/// How the callback that asks waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// It is not asked from a callback.
+    None,
+    /// Its own thread runs the load.
+    Lead,
+    /// Its thread stands still.
+    Join,
+}
+
+/// What a render or load has read: the min rule and the tags.
+pub(crate) struct Deps {
+    pub(crate) revalidate: Lifetime,
+    pub(crate) tags: Vec<Arc<Tag>>,
+}
+
+impl Deps {
+    pub(crate) fn add(&mut self, revalidate: Lifetime, tags: &[Arc<Tag>]) {
+        self.revalidate = self.revalidate.min(revalidate);
+        for tag in tags {
+            if !self.tags.iter().any(|t| Arc::ptr_eq(t, tag)) {
+                self.tags.push(tag.clone());
+            }
+        }
+    }
+}
+
+/// A flight's seat in the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Seat {
+    /// It needs none: it runs on the thread that asked.
+    None,
+    /// It waits for one.
+    Queued(Ticket),
+    Taken,
+    /// It was given back at the end.
+    Left,
+}
+
+/// A render or load: from the request that began it to its answer.
+pub(crate) struct Flight {
+    pub(crate) engine: Weak<Engine>,
+    pub(crate) what: What,
+    pub(crate) reason: Reason,
+    /// The stored page that the result may replace.
+    pub(crate) previous: Option<Arc<Page>>,
+    /// The render or load that leads this load on its own thread.
+    pub(crate) parent: Option<Context>,
+    /// Of a draft: nothing is stored, shared, or read from the store.
+    pub(crate) live: bool,
+    /// Whether others may wait for it.
+    pub(crate) joinable: AtomicBool,
+    /// The epoch of its begin; 0 while it waits for a seat.
+    started: AtomicU64,
+    over: AtomicBool,
+    /// Data entries that began before count as missing.
+    pub(crate) data_floor: AtomicU64,
+    pub(crate) deps: Mutex<Deps>,
+    pub(crate) waiters: Mutex<Vec<Waiter>>,
+    pub(crate) seat: Mutex<Seat>,
+    pub(crate) timer: Mutex<Option<TimerId>>,
+    /// For how many others it waits now, and of these, for how many while its thread stands still.
+    pub(crate) links: Mutex<Links>,
+}
+
+#[derive(Default)]
+pub(crate) struct Links {
+    pub(crate) leads: i32,
+    /// Below zero for a moment when an answer comes before its waiting was noted.
+    pub(crate) joins: i32,
+    /// Whether it is counted as waiting.
+    pub(crate) counted: bool,
+}
+
+impl Flight {
+    pub(crate) fn new(engine: &Arc<Engine>, what: What, reason: Reason, seat: Seat) -> Flight {
+        Flight {
+            engine: Arc::downgrade(engine),
+            what,
+            reason,
+            previous: None,
+            parent: None,
+            live: false,
+            joinable: AtomicBool::new(true),
+            started: AtomicU64::new(0),
+            over: AtomicBool::new(false),
+            data_floor: AtomicU64::new(0),
+            deps: Mutex::new(Deps { revalidate: Lifetime::NEVER, tags: Vec::new() }),
+            waiters: Mutex::new(Vec::new()),
+            seat: Mutex::new(seat),
+            timer: Mutex::new(None),
+            links: Mutex::new(Links::default()),
+        }
+    }
+
+    pub(crate) fn key(&self) -> &[u8] {
+        self.what.key()
+    }
+
+    pub(crate) fn started(&self) -> u64 {
+        self.started.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set_started(&self, epoch: u64) {
+        self.started.store(epoch, Ordering::SeqCst);
+    }
+
+    /// Whether it began, or will begin, later than this epoch.
+    pub(crate) fn is_later_than(&self, epoch: u64) -> bool {
+        let started = self.started();
+        started == 0 || started > epoch
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
+    }
+
+    /// Ends it: true for the first caller only.
+    pub(crate) fn end(&self) -> bool {
+        !self.over.swap(true, Ordering::SeqCst)
+    }
+
+    pub(crate) fn is_joinable(&self) -> bool {
+        self.joinable.load(Ordering::SeqCst)
+    }
+}
+
+/// What is remembered of failures and of results that may not be stored. Not kept over a restart.
+#[derive(Clone)]
+pub(crate) struct Trouble {
+    /// Failures in a row.
+    pub(crate) failures: u32,
+    /// On the steady clock.
+    pub(crate) retry_at: Time,
+    /// The epoch at which the last attempt began.
+    pub(crate) last_attempt: u64,
+    pub(crate) last_error: Option<Error>,
+    /// The last result was personal or live: nobody shares until one may be stored again.
+    pub(crate) unshared: bool,
+}
+
+const SHARDS: usize = 16;
+/// Troubles remembered in each shard.
+const TROUBLES: usize = 4096;
+
+/// Flights and troubles by key. One lock of a shard makes a decision about a key atomic.
+pub(crate) struct FlightTable {
+    shards: Box<[Mutex<Shard>]>,
+    hasher: RandomState,
+}
+
+pub(crate) struct Shard {
+    flights: HashMap<Box<[u8]>, Vec<Arc<Flight>>, RandomState>,
+    pub(crate) troubles: LruCache<Box<[u8]>, Trouble>,
+}
+
+impl FlightTable {
+    pub(crate) fn new() -> FlightTable {
+        let troubles = std::num::NonZeroUsize::new(TROUBLES).unwrap_or(std::num::NonZeroUsize::MIN);
+        let hasher = RandomState::new();
+        let shard = || {
+            Mutex::new(Shard {
+                flights: HashMap::with_hasher(hasher.clone()),
+                troubles: LruCache::new(troubles),
+            })
+        };
+        FlightTable { shards: (0..SHARDS).map(|_| shard()).collect(), hasher }
+    }
+
+    pub(crate) fn lock(&self, key: &[u8]) -> MutexGuard<'_, Shard> {
+        self.shards[self.hasher.hash_one(key) as usize % SHARDS].lock()
+    }
+
+    /// Everything that is in flight.
+    pub(crate) fn all(&self) -> Vec<Arc<Flight>> {
+        let of =
+            |s: &Mutex<Shard>| s.lock().flights.values().flatten().cloned().collect::<Vec<_>>();
+        self.shards.iter().flat_map(of).collect()
+    }
+}
+
+impl Shard {
+    pub(crate) fn flights(&self, key: &[u8]) -> &[Arc<Flight>] {
+        self.flights.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn add(&mut self, flight: Arc<Flight>) {
+        self.flights.entry(flight.key().into()).or_default().push(flight.clone());
+    }
+
+    pub(crate) fn remove(&mut self, flight: &Arc<Flight>) {
+        if let Some(list) = self.flights.get_mut(flight.key()) {
+            list.retain(|f| !Arc::ptr_eq(f, flight));
+            if list.is_empty() {
+                self.flights.remove(flight.key());
+            }
+        }
+    }
+}
