@@ -79,6 +79,7 @@ class Story:
             self.edit_synset,
             self.failure,
             self.stampede,
+            self.others_go_on,
         ):
             self.server.check_alive()
             try:
@@ -92,14 +93,25 @@ class Story:
         """How many renders the server has counted in its own callbacks."""
         return number_of(self.server.get("/stats"), "origin_renders")
 
-    def until(self, path, wanted, **headers):
+    def until(self, path, wanted):
         """Asks until an answer is as wanted, or patience ends. The last answer."""
+        last = []
+
+        def ask():
+            last[:] = [self.client.get(path)]
+            return wanted(last[0])
+
+        self.polled(ask)
+        return last[0]
+
+    def polled(self, true):
+        """Whether it becomes true before patience ends."""
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
-            answer = self.client.get(path, **headers)
-            if wanted(answer) or time.monotonic() > deadline:
-                return answer
+        while not true():
+            if time.monotonic() > deadline:
+                return False
             time.sleep(POLL_SECONDS)
+        return True
 
     def first_visit(self):
         before = self.renders()
@@ -220,6 +232,23 @@ class Story:
         slowest = ms(max(a.seconds for a in answers))
         detail = f"{len(good)} answers, {rendered} render (of 300 ms), the last after {slowest}"
         self.say(ok, f"{CLIENTS} clients ask for one cold page", detail)
+
+
+    def others_go_on(self):
+        self.server.post("/admin/slow?ms=1000")
+        try:
+            before = self.renders()
+            waiting = threading.Thread(target=self.server.get, args=("/word/umbrella",))
+            waiting.start()
+            begun = self.polled(lambda: self.renders() == before + 1)
+            hits = [self.client.get("/word/serendipity") for _ in range(20)]
+            during = waiting.is_alive()
+            waiting.join()
+        finally:
+            self.server.post("/admin/slow?ms=0")
+        ok = begun and during and all(hit.cache == "HIT" for hit in hits)
+        median = us(statistics.median(hit.seconds for hit in hits))
+        self.say(ok, "while one visitor waits, others get stored pages at once", f"HIT   {median} each")
 
 
 def word_of(answer):

@@ -9,7 +9,8 @@ import { randomBytes, timingSafeEqual } from 'node:crypto';
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { Cache, notFound, send } from 'libisr/http';
+import { Cache, notFound } from 'libisr';
+import { send } from 'libisr/http';
 import { Pages } from './pages.mjs';
 
 const HTML = { 'content-type': 'text/html; charset=utf-8' };
@@ -70,7 +71,8 @@ const server = createServer((request, response) => {
 });
 
 async function respond(request, response) {
-  const { pathname, searchParams } = new URL(request.url, 'http://site');
+  const [pathname, query = ''] = request.url.split('?', 2);
+  const searchParams = new URLSearchParams(query);
   if (pathname.startsWith('/admin/')) return admin(request, response, pathname, searchParams);
   if (request.method !== 'GET' && request.method !== 'HEAD') {
     return message(response, 405, 'Not allowed', 'Pages can be read only.');

@@ -222,6 +222,15 @@ async def answer(send, method, status, headers, body):
     await send({"type": "http.response.body", "body": b"" if method == "HEAD" else bytes(body)})
 
 
+def listen(port):
+    """A listening socket. It names its protocol, without which asyncio would not switch Nagle's algorithm off."""
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", port))
+    listener.listen(1024)
+    return listener
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
@@ -231,7 +240,7 @@ def main():
     token = os.environ.get("SITE_ADMIN_TOKEN") or secrets.token_urlsafe(16)
 
     app = App(Site(Pages(args.db, args.templates)), token)
-    listener = socket.create_server(("127.0.0.1", args.port), backlog=1024)
+    listener = listen(args.port)
     print(f"listening on http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
     print(f"admin token: {token}", flush=True)
     # uvicorn ends in good order on these signals, and raises them again afterwards.
