@@ -3,6 +3,7 @@
 #ifndef EXAMPLE_FORM_HPP
 #define EXAMPLE_FORM_HPP
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 #include <string_view>
@@ -45,8 +46,8 @@ inline std::string path_encode(std::string_view text) {
     constexpr char digits[] = "0123456789ABCDEF";
     std::string encoded;
     for (unsigned char c : text) {
-        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
-                     c == '.' || c == '~';
+        bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+                     std::string_view("-_.~!'()*").find(static_cast<char>(c)) != std::string_view::npos;
         if (plain) encoded += static_cast<char>(c);
         else encoded.append({'%', digits[c >> 4], digits[c & 15]});
     }

@@ -79,11 +79,11 @@ async function respond(request, response) {
   }
   if (pathname === '/stats') {
     const stats = JSON.stringify({ origin_renders: originRenders, cache: cache.stats() });
-    return response.writeHead(200, { 'content-type': 'application/json' }).end(stats);
+    return reply(response, 200, { 'content-type': 'application/json' }, stats);
   }
   if (pathname === '/search') {
     const word = (searchParams.get('q') ?? '').trim().toLowerCase().replaceAll(' ', '_');
-    return response.writeHead(303, { location: word ? `/word/${encodeURIComponent(word)}` : '/' }).end();
+    return reply(response, 303, { location: word ? `/word/${encodeURIComponent(word)}` : '/' });
   }
   return cached(request, response);
 }
@@ -101,8 +101,7 @@ async function cached(request, response) {
   }
   if (answer.cache === 'bypass' && answer.status === 404) {
     // A closed route has no body of its own.
-    const { headers } = answer.head();
-    return response.writeHead(404, [...headers.flat(), ...Object.entries(HTML).flat()]).end(nowhere);
+    return reply(response, 404, { ...Object.fromEntries(answer.head().headers), ...HTML }, nowhere);
   }
   return send(answer, request, response);
 }
@@ -115,7 +114,7 @@ async function admin(request, response, pathname, query) {
   if (request.method === 'GET' || request.method === 'HEAD') {
     const form = editable && pages.editForm(kind, id);
     if (!form) return message(response, 404, 'Not found', 'There is nothing to edit here.');
-    return response.writeHead(200, { ...HTML, ...PRIVATE }).end(form);
+    return reply(response, 200, { ...HTML, ...PRIVATE }, form);
   }
   if (request.method !== 'POST') return message(response, 405, 'Not allowed', 'Send a form.');
   const form = await readForm(request);
@@ -137,7 +136,7 @@ async function admin(request, response, pathname, query) {
   }
   // Whatever shows this post or synset is rendered anew for the next who asks.
   cache.revalidateTag(`${kind}:${id}`);
-  return response.writeHead(303, { location: EDITABLE[kind] + id, ...PRIVATE }).end();
+  return reply(response, 303, { location: EDITABLE[kind] + id, ...PRIVATE });
 }
 
 /** The token says who; a browser's Origin says that the form is ours and not another site's. */
@@ -162,7 +161,12 @@ async function readForm(request) {
 }
 
 function message(response, status, title, text) {
-  response.writeHead(status, { ...HTML, ...PRIVATE }).end(pages.message(title, text));
+  reply(response, status, { ...HTML, ...PRIVATE }, pages.message(title, text));
+}
+
+/** An answer of our own. Node leaves the body of a HEAD out. */
+function reply(response, status, headers, body = '') {
+  response.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) }).end(body);
 }
 
 async function stop() {

@@ -115,7 +115,7 @@ class App:
             response = 200, [("content-type", "application/json")], json.dumps(stats).encode()
         elif path == "/search":
             word = parse_qs(query).get("q", [""])[0].strip().lower().replace(" ", "_")
-            response = 303, [("location", "/word/" + quote(word, safe="") if word else "/")], b""
+            response = 303, [("location", "/word/" + quote(word, safe="!'()*") if word else "/")], b""
         else:
             response = await self.cached(scope["method"], f"{path}?{query}" if query else path, headers)
         await answer(send, scope["method"], *response)
