@@ -244,7 +244,8 @@ int run(int argc, char **argv) {
         if (i + 1 == argc || !args.count(argv[i])) usage();
         args[argv[i]] = argv[i + 1];
     }
-    if (args["--db"].empty() || args["--templates"].empty()) usage();
+    bool is_port = args["--port"].find_first_not_of("0123456789") == std::string::npos && args["--port"].size() <= 5;
+    if (args["--db"].empty() || args["--templates"].empty() || !is_port) usage();
 
     // Only the main thread takes signals: all others inherit this.
     sigset_t signals;

@@ -18,15 +18,34 @@ const PRIVATE = { 'cache-control': 'private, no-store' };
 const EDITABLE = { post: '/blog/', synset: '/synset/' };
 const MAX_FORM_BYTES = 64 * 1024;
 
-const { values: args } = parseArgs({
-  options: { port: { type: 'string', default: '0' }, db: { type: 'string' }, templates: { type: 'string' } },
-});
-if (!args.db || !args.templates) {
-  console.error('usage: node server.mjs --db PATH --templates DIR [--port N]');
-  process.exit(2);
+/** Ends with a word instead of a stack. */
+function give(status, text) {
+  console.error(text);
+  process.exit(status);
 }
+
+function commandLine() {
+  const options = { port: { type: 'string', default: '0' }, db: { type: 'string' }, templates: { type: 'string' } };
+  try {
+    const { values } = parseArgs({ options });
+    if (values.db && values.templates && /^\d+$/.test(values.port)) return values;
+  } catch (error) {
+    console.error(error.message);
+  }
+  return give(2, 'usage: node server.mjs --db PATH --templates DIR [--port N]');
+}
+
+function openPages() {
+  try {
+    return new Pages(args.db, args.templates);
+  } catch (error) {
+    return give(1, `server.mjs: ${error.message} (--db ${args.db} --templates ${args.templates})`);
+  }
+}
+
+const args = commandLine();
 const token = process.env.SITE_ADMIN_TOKEN || randomBytes(16).toString('base64url');
-const pages = new Pages(args.db, args.templates);
+const pages = openPages();
 const nowhere = pages.message('Not found', 'There is no page at this address.');
 const cache = new Cache();
 
@@ -175,6 +194,7 @@ async function stop() {
   await cache.close();
   pages.close();
 }
+server.once('error', (error) => give(1, `server.mjs: ${error.message}`));
 process.once('SIGTERM', stop);
 process.once('SIGINT', stop);
 

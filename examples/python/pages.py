@@ -36,6 +36,8 @@ class Pages:
         self._db = db
         self._local = threading.local()
         self._templates = {path.stem: path.read_text("utf-8") for path in templates.glob("*.mustache")}
+        if not self._templates:
+            raise FileNotFoundError(f"{templates}: no templates here")
         self._queries = {path.stem: path.read_text("utf-8") for path in (templates.parent / "queries").glob("*.sql")}
 
     def home(self, counts):

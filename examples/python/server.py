@@ -16,6 +16,7 @@ import os
 import secrets
 import signal
 import socket
+import sqlite3
 import sys
 import time
 from urllib.parse import parse_qs, quote
@@ -239,8 +240,11 @@ def main():
     args = parser.parse_args()
     token = os.environ.get("SITE_ADMIN_TOKEN") or secrets.token_urlsafe(16)
 
-    app = App(Site(Pages(args.db, args.templates)), token)
-    listener = listen(args.port)
+    try:
+        app = App(Site(Pages(args.db, args.templates)), token)
+        listener = listen(args.port)
+    except (OSError, OverflowError, sqlite3.Error) as error:
+        sys.exit(f"server.py: {error} (--db {args.db} --templates {args.templates} --port {args.port})")
     print(f"listening on http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
     print(f"admin token: {token}", flush=True)
     # uvicorn ends in good order on these signals, and raises them again afterwards.
