@@ -37,6 +37,7 @@ struct Exchange {
 struct Server {
     Site &site;
     std::string token;
+    std::atomic<int> exchanges{0}; // on their way at this moment
 };
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
@@ -200,10 +201,14 @@ MHD_Result respond(Server &server, MHD_Connection *connection, const std::string
 }
 
 /// The first call for a request: keeps its target before libmicrohttpd decodes it.
-void *on_target(void *, const char *target, MHD_Connection *) { return new Exchange{target, {}, false, {}}; }
+void *on_target(void *server, const char *target, MHD_Connection *) {
+    ++static_cast<Server *>(server)->exchanges;
+    return new Exchange{target, {}, false, {}};
+}
 
-void on_completed(void *, MHD_Connection *, void **exchange, MHD_RequestTerminationCode) {
+void on_completed(void *server, MHD_Connection *, void **exchange, MHD_RequestTerminationCode) {
     delete static_cast<Exchange *>(*exchange);
+    --static_cast<Server *>(server)->exchanges;
 }
 
 /// Called when the headers are there, for each part of the body, at its end, and after each sleep.
@@ -256,7 +261,7 @@ int run(int argc, char **argv) {
 
     const char *given = std::getenv("SITE_ADMIN_TOKEN");
     Site site(args["--db"], args["--templates"]);
-    Server server{site, given && *given ? given : new_token()};
+    Server server{site, given && *given ? given : new_token(), {}};
 
     sockaddr_in address{};
     address.sin_family = AF_INET;
@@ -264,8 +269,8 @@ int run(int argc, char **argv) {
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     MHD_Daemon *daemon = MHD_start_daemon(
         MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, nullptr, nullptr, handle, &server,
-        MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_URI_LOG_CALLBACK, on_target, nullptr, MHD_OPTION_NOTIFY_COMPLETED,
-        on_completed, nullptr, MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u, MHD_OPTION_CONNECTION_LIMIT, 1024u, MHD_OPTION_END);
+        MHD_OPTION_SOCK_ADDR, &address, MHD_OPTION_URI_LOG_CALLBACK, on_target, &server, MHD_OPTION_NOTIFY_COMPLETED,
+        on_completed, &server, MHD_OPTION_LISTEN_BACKLOG_SIZE, 1024u, MHD_OPTION_CONNECTION_LIMIT, 1024u, MHD_OPTION_END);
     if (!daemon) {
         std::cerr << "port " << args["--port"] << " of 127.0.0.1 cannot be listened on" << std::endl;
         return 1;
@@ -286,10 +291,14 @@ int run(int argc, char **argv) {
     int signal = 0;
     sigwait(&signals, &signal);
     MHD_socket listener = MHD_quiesce_daemon(daemon); // no new connections
-    site.cache.close(5);                              // wakes all who wait
+    bool ended = site.cache.close(5);                 // wakes all who wait
     prerender.join();
+    // What has an answer now may still be sent, for a second at most.
+    for (int i = 0; i < 100 && server.exchanges > 0; ++i) std::this_thread::sleep_for(std::chrono::milliseconds(10));
     MHD_stop_daemon(daemon);
     if (listener != MHD_INVALID_SOCKET) close(listener);
+    // A render that did not end in time still uses the site, which must not be taken from under it.
+    if (!ended) std::_Exit(0);
     return 0;
 }
 

@@ -57,7 +57,7 @@ let slowMs = 0;
 function page(pattern, options, make) {
   cache.page(pattern, options, async (job) => {
     originRenders += 1;
-    if (slowMs > 0) await sleep(slowMs);
+    if (slowMs > 0) await sleep(slowMs, undefined, { signal: job.signal });
     if (failing) throw new Error('renders fail, as /admin/fail?on=1 asked');
     const made = await make(job);
     if (!made) return notFound(nowhere, { headers: HTML, revalidate: 60 });
@@ -188,11 +188,11 @@ function reply(response, status, headers, body = '') {
   response.writeHead(status, { ...headers, 'content-length': Buffer.byteLength(body) }).end(body);
 }
 
+/** No new connections; renders may finish and be sent; then the loop has nothing left to do. */
 async function stop() {
-  server.close();
-  server.closeAllConnections();
-  await cache.close();
-  pages.close();
+  server.close(() => pages.close());
+  await cache.close({ timeout: 5 });
+  setTimeout(() => server.closeAllConnections(), 1000).unref();
 }
 server.once('error', (error) => give(1, `server.mjs: ${error.message}`));
 process.once('SIGTERM', stop);

@@ -183,7 +183,7 @@ class App:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         prerender.cancel()
-        await self.site.cache.aclose()
+        await self.site.cache.aclose(2)
         await send({"type": "lifespan.shutdown.complete"})
 
     async def prerender(self):
@@ -249,7 +249,7 @@ def main():
     print(f"admin token: {token}", flush=True)
     # uvicorn ends in good order on these signals, and raises them again afterwards.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=5))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="on", timeout_graceful_shutdown=3))
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
 
