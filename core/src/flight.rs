@@ -114,9 +114,20 @@ pub(crate) enum Link {
 pub(crate) struct Deps {
     pub(crate) revalidate: Lifetime,
     pub(crate) tags: Vec<Arc<Tag>>,
+    /// The begin of the oldest entry read, nested ones too.
+    pub(crate) oldest: u64,
 }
 
 impl Deps {
+    pub(crate) fn none() -> Deps {
+        Deps { revalidate: Lifetime::NEVER, tags: Vec::new(), oldest: u64::MAX }
+    }
+
+    pub(crate) fn add_entry(&mut self, entry: &Page) {
+        self.oldest = self.oldest.min(entry.oldest());
+        self.add(entry.revalidate(), entry.tag_nodes());
+    }
+
     pub(crate) fn add(&mut self, revalidate: Lifetime, tags: &[Arc<Tag>]) {
         self.revalidate = self.revalidate.min(revalidate);
         for tag in tags {
@@ -187,7 +198,7 @@ impl Flight {
             started: AtomicU64::new(0),
             over: AtomicBool::new(false),
             data_floor: AtomicU64::new(0),
-            deps: Mutex::new(Deps { revalidate: Lifetime::NEVER, tags: Vec::new() }),
+            deps: Mutex::new(Deps::none()),
             waiters: Mutex::new(Vec::new()),
             seat: Mutex::new(seat),
             timer: Mutex::new(None),

@@ -99,6 +99,8 @@ pub(crate) struct Parts {
     /// The epoch of its render's begin.
     pub(crate) started: u64,
     pub(crate) generated: Time,
+    /// For a data entry: its own begin or that of the oldest entry that its load read.
+    pub(crate) oldest: u64,
 }
 
 /// A page: immutable, shared, readable from any thread.
@@ -194,6 +196,10 @@ impl Page {
 
     pub(crate) fn started(&self) -> u64 {
         self.parts.started
+    }
+
+    pub(crate) fn oldest(&self) -> u64 {
+        self.parts.oldest
     }
 
     pub(crate) fn tag_nodes(&self) -> &[Arc<Tag>] {

@@ -175,9 +175,10 @@ thread_local! {
 }
 
 impl Context {
-    /// The context of the callback that runs on this thread.
+    /// The context of the callback that runs on this thread, until its job has ended.
     pub fn current() -> Option<Context> {
-        CURRENT.try_with(|c| c.borrow().last().cloned()).ok().flatten()
+        let innermost = CURRENT.try_with(|c| c.borrow().last().cloned()).ok().flatten();
+        innermost.filter(|c| !c.0.is_over())
     }
 
     /// Makes this the current context of the thread until the guard is dropped: for hosts that run callbacks on threads

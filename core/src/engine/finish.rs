@@ -230,11 +230,14 @@ impl Engine {
             Recorded::Page { page, stored, storable, removed, .. } => {
                 let too_old = !flight.live
                     && self.inv.between(page.names(), flight.started(), ask.asked, inside, now);
-                if too_old {
+                // What it read itself may be older than a path call that covers the page asked for.
+                let floor =
+                    ask.within.as_ref().map_or(0, |w| w.0.data_floor.load(Ordering::SeqCst));
+                if too_old || (inside && !flight.live && page.oldest() <= floor) {
                     return self.ask_again(waiter);
                 }
                 if let (true, Some(within)) = (inside, &ask.within) {
-                    within.0.deps.lock().add(page.revalidate(), page.tag_nodes());
+                    within.0.deps.lock().add_entry(page);
                 }
                 let word =
                     if *storable { ask.word.unwrap_or(CacheWord::Miss) } else { CacheWord::Bypass };

@@ -1,6 +1,7 @@
 //! The engine: decides what each request gets, runs renders and loads, records their results.
 //!
-//! `pages` and `reads` decide; `finish` records and answers; `result` turns what a callback gave into an entry.
+//! `pages` and `reads` decide, `waiting` joins or begins a flight, `run` calls back, `result` turns what a callback gave into
+//! an entry, `finish` records it and answers.
 
 mod finish;
 mod invalidate;
@@ -9,6 +10,7 @@ mod prerender;
 mod reads;
 mod result;
 mod run;
+mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};

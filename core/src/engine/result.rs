@@ -99,6 +99,7 @@ impl Engine {
             expire,
             started,
             generated: self.clock.now(),
+            oldest: started,
         }));
         Ok(if store {
             Outcome::Store(page)
@@ -138,6 +139,7 @@ impl Engine {
             expire: policy::effective_expire(revalidate, Lifetime::YEAR),
             started,
             generated: self.clock.now(),
+            oldest: started.min(deps.oldest),
         }));
         let personal = revalidate.is_zero();
         if personal || too_large {

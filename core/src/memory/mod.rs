@@ -217,3 +217,102 @@ impl Place {
         self.node.store(old.node.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Time;
+    use crate::lifetime::Lifetime;
+    use crate::page::Parts;
+
+    fn page(key: &str, path_len: usize, bytes: usize, started: u64) -> Arc<Page> {
+        Arc::new(Page::new(Parts {
+            key: key.as_bytes().into(),
+            path_len,
+            route: None,
+            status: 200,
+            fields: Vec::new(),
+            body: vec![0; bytes].into(),
+            etag: "".into(),
+            encoded: Vec::new(),
+            tags: Box::default(),
+            revalidate: Lifetime::NEVER,
+            expire: Lifetime::NEVER,
+            started,
+            generated: Time::from_nanos(0),
+            oldest: started,
+        }))
+    }
+
+    fn plain(n: usize) -> Arc<Page> {
+        let key = format!("/p/{n}");
+        page(&key, key.len(), 1000, 1)
+    }
+
+    #[test]
+    fn an_older_page_never_replaces_a_newer_one() {
+        let m = Memory::new(1 << 20, 64);
+        assert_eq!(m.insert(page("/a", 2, 10, 5)), Inserted::Stored);
+        assert_eq!(m.insert(page("/a", 2, 20, 4)), Inserted::Older);
+        assert_eq!(m.get(b"/a").unwrap().body().len(), 10);
+        assert_eq!(m.insert(page("/a", 2, 30, 6)), Inserted::Stored);
+        assert_eq!((m.get(b"/a").unwrap().body().len(), m.entries()), (30, 1));
+    }
+
+    #[test]
+    fn bytes_are_what_is_stored_and_stay_below_the_bound() {
+        let m = Memory::new(100_000, 64);
+        for n in 0..1000 {
+            m.insert(plain(n % 300));
+            assert!(m.bytes() <= 100_000);
+        }
+        let live: u64 =
+            (0..300).filter_map(|n| m.peek(format!("/p/{n}").as_bytes())).map(|p| p.cost()).sum();
+        assert_eq!(m.bytes(), live);
+        for n in 0..300 {
+            m.remove_path(&format!("/p/{n}"), 2);
+        }
+        assert_eq!((m.bytes(), m.entries()), (0, 0));
+    }
+
+    #[test]
+    fn a_flood_of_unknown_paths_does_not_push_out_what_is_used() {
+        let m = Memory::new(200_000, 64);
+        for n in 0..50 {
+            m.insert(plain(n));
+            m.get(format!("/p/{n}").as_bytes());
+        }
+        for n in 1000..20_000 {
+            m.insert(plain(n));
+            let hot = n % 50;
+            m.get(format!("/p/{hot}").as_bytes());
+        }
+        let left = (0..50).filter(|n| m.peek(format!("/p/{n}").as_bytes()).is_some()).count();
+        assert_eq!(left, 50);
+    }
+
+    #[test]
+    fn variants_of_a_path_are_capped_and_go_with_it() {
+        let m = Memory::new(1 << 20, 2);
+        assert_eq!(m.insert(page("/a", 2, 1, 1)), Inserted::Stored);
+        assert_eq!(m.insert(page("/a\0x", 2, 1, 1)), Inserted::Stored);
+        assert_eq!(m.insert(page("/a\0y", 2, 1, 1)), Inserted::Stored);
+        assert_eq!(m.insert(page("/a\0z", 2, 1, 1)), Inserted::TooManyVariants);
+        assert_eq!(
+            m.insert(page("/a\0y", 2, 1, 2)),
+            Inserted::Stored,
+            "one that is there is replaced"
+        );
+        m.remove_path("/a", 2);
+        assert!(m.peek(b"/a").is_none() && m.peek(b"/a\0x").is_none());
+        assert!(m.peek(b"/a\0y").is_some(), "it began after the removal");
+        assert_eq!(m.insert(page("/a\0z", 2, 1, 1)), Inserted::Stored);
+    }
+
+    #[test]
+    fn what_is_larger_than_the_store_is_not_stored() {
+        let m = Memory::new(1000, 64);
+        assert_eq!(m.insert(plain(1)), Inserted::TooLarge);
+        assert_eq!(m.bytes(), 0);
+    }
+}

@@ -5,8 +5,8 @@ mod pattern;
 mod router;
 mod variant;
 
-pub use path::{Canonical, canonical};
+pub use path::canonical;
 pub use pattern::{ParamValue, Params, Pattern};
 pub use variant::Variant;
 
-pub(crate) use router::{Found, Router};
+pub(crate) use router::Router;

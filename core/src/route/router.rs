@@ -27,7 +27,6 @@ struct Node {
 /// A match.
 #[derive(Debug)]
 pub(crate) struct Found<'r, T> {
-    pub(crate) pattern: &'r Pattern,
     pub(crate) value: &'r T,
     pub(crate) params: Params,
 }
@@ -73,7 +72,7 @@ impl<T> Router<T> {
     pub(crate) fn find(&self, canonical_path: &str) -> Option<Found<'_, T>> {
         let place = self.root.find(segments_of(canonical_path))?;
         let (pattern, value) = self.routes.get(place)?;
-        Some(Found { pattern, value, params: params_of(pattern, canonical_path) })
+        Some(Found { value, params: params_of(pattern, canonical_path) })
     }
 
     /// All routes, in the order in which they were added.
@@ -166,16 +165,21 @@ mod tests {
     use super::*;
     use crate::route::path::canonical;
 
-    fn router(patterns: &[&str]) -> Router<()> {
+    /// Each route's value is its pattern's text.
+    fn router(patterns: &[&str]) -> Router<String> {
         let mut router = Router::new();
         for p in patterns {
-            router.insert(Pattern::parse(p).unwrap(), ()).unwrap();
+            add(&mut router, p).unwrap();
         }
         router
     }
 
-    fn found<'r>(router: &'r Router<()>, path: &str) -> Option<&'r str> {
-        router.find(path).map(|f| f.pattern.text())
+    fn add(router: &mut Router<String>, pattern: &str) -> Result<(), Error> {
+        router.insert(Pattern::parse(pattern).unwrap(), pattern.to_string())
+    }
+
+    fn found<'r>(router: &'r Router<String>, path: &str) -> Option<&'r str> {
+        router.find(path).map(|f| f.value.as_str())
     }
 
     #[test]
@@ -243,12 +247,12 @@ mod tests {
             ("/café", "/caf%C3%A9"),
             ("/x/[...s]", "/x/[...r]"),
         ] {
-            let e = r.insert(Pattern::parse(pattern).unwrap(), ()).unwrap_err();
+            let e = add(&mut r, pattern).unwrap_err();
             assert_eq!(e.kind(), ErrorKind::Conflict);
             assert!(e.message().contains(pattern) && e.message().contains(there), "{e}");
         }
         for other in ["/blog/[...rest]", "/blog/[[...rest]]", "/blog", "/x/[[...r]]", "/%5Bid%5D"] {
-            r.insert(Pattern::parse(other).unwrap(), ()).unwrap();
+            add(&mut r, other).unwrap();
         }
         assert_eq!(r.iter().count(), 9);
         assert_eq!(r.iter().next().unwrap().0.text(), "/blog/[id]");
@@ -317,7 +321,7 @@ mod tests {
         {
             assert!(!r.any_below_path(path), "{path}");
         }
-        let empty: Router<()> = Router::new();
+        let empty: Router<String> = Router::new();
         assert!(
             !empty.any_below_path("/") && !empty.any_below_pattern("/") && !empty.has_identity("/")
         );
@@ -331,12 +335,12 @@ mod tests {
             let text: String = (0..10)
                 .map(|i| if bits >> i & 1 == 0 { "/a".to_string() } else { format!("/[p{i}]") })
                 .collect();
-            r.insert(Pattern::parse(&text).unwrap(), ()).unwrap();
+            add(&mut r, &text).unwrap();
         }
         assert!(r.find(&"/a".repeat(11)).is_none());
         assert!(r.find(&"/a".repeat(1024)).is_none());
         let deep = "/a".repeat(1024);
-        r.insert(Pattern::parse(&deep).unwrap(), ()).unwrap();
+        add(&mut r, &deep).unwrap();
         assert_eq!(found(&r, &deep), Some(deep.as_str()));
     }
 
@@ -396,18 +400,18 @@ mod tests {
         ) {
             let mut r = Router::new();
             for text in &patterns {
-                let _ = r.insert(Pattern::parse(text).unwrap(), ());
+                let _ = add(&mut r, text);
             }
             let segments: Vec<&str> = path.iter().map(String::as_str).collect();
             let text = format!("/{}", path.join("/"));
             // A missing segment is more specific than an optional catch-all: 3 sorts after the end of a shorter list.
             let best = r
                 .iter()
-                .filter_map(|(p, ())| naive_match(p, &segments).map(|classes| (classes, p.text())))
+                .filter_map(|(p, _)| naive_match(p, &segments).map(|classes| (classes, p.text())))
                 .min()
                 .map(|(_, text)| text);
             prop_assert_eq!(found(&r, &text), best);
-            let below = r.iter().any(|(p, ())| {
+            let below = r.iter().any(|(p, _)| {
                 (0..5_usize).any(|more| {
                     // Below the path: any segment that the pattern may want.
                     (0..3_usize.pow(more as u32)).any(|mut n| {

@@ -114,7 +114,7 @@ fn header_difference(
                     captures.insert(capture.to_string(), got.to_string());
                     return None;
                 }
-                (None, None) => "any value".to_string(),
+                (None, None) => return Some("any value".to_string()),
             },
         };
     let same =

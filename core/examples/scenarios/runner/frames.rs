@@ -1,6 +1,5 @@
 //! The callbacks in progress: which are held, and which work.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -8,18 +7,6 @@ use isr_core::{Activity, Context};
 use parking_lot::{Condvar, Mutex};
 
 use super::step::Gate;
-
-thread_local! {
-    /// Whether the runner began this thread: a load that runs on it takes no place of the pool.
-    static OWN_THREAD: Cell<bool> = const { Cell::new(false) };
-    /// Callbacks inside one another on this thread.
-    static DEPTH: Cell<usize> = const { Cell::new(0) };
-}
-
-/// Marks a thread as the runner's.
-pub fn mark_own_thread() {
-    OWN_THREAD.set(true);
-}
 
 #[derive(Default)]
 pub struct Frames {
@@ -43,7 +30,6 @@ struct Info {
     key: String,
     doing: Doing,
     context: Context,
-    takes_place: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,28 +50,24 @@ pub struct Sample {
     working: usize,
     /// Blocked by a hold, and the cache still waits for them.
     pub held: usize,
-    /// Places of the pool that are taken.
-    places: usize,
 }
 
 impl Sample {
-    /// Whether nothing goes on by itself any more.
-    pub fn is_quiet(&self, activity: &Activity, threads: usize) -> bool {
+    /// Whether nothing goes on by itself any more. What is queued then waits for a thread that is held.
+    pub fn is_quiet(&self, activity: &Activity) -> bool {
         self.working == 0
             && activity.running == activity.waiting + self.held
-            && (activity.queued == 0 || self.places >= threads)
+            && (activity.queued == 0 || self.held > 0)
     }
 }
 
 impl Frames {
     pub fn enter(self: &Arc<Self>, gate: Gate, key: &str, context: Context) -> Frame {
-        let takes_place = DEPTH.get() == 0 && !OWN_THREAD.get();
-        DEPTH.set(DEPTH.get() + 1);
         let mut state = self.state.lock();
         state.version += 1;
         state.next += 1;
         let id = state.next;
-        let info = Info { gate, key: key.to_string(), doing: Doing::Works, context, takes_place };
+        let info = Info { gate, key: key.to_string(), doing: Doing::Works, context };
         state.frames.insert(id, info);
         Frame { frames: self.clone(), id }
     }
@@ -111,10 +93,9 @@ impl Frames {
 
     pub fn sample(&self) -> Sample {
         let state = self.state.lock();
-        let mut sample = Sample { version: state.version, working: 0, held: 0, places: 0 };
+        let mut sample = Sample { version: state.version, working: 0, held: 0 };
         for info in state.frames.values() {
             let cancelled = info.context.is_cancelled();
-            sample.places += usize::from(info.takes_place && !cancelled);
             match info.doing {
                 Doing::Asks => {}
                 // One that was released a moment ago counts as working although its thread still sleeps.
@@ -199,7 +180,6 @@ impl Frame {
 
 impl Drop for Frame {
     fn drop(&mut self) {
-        DEPTH.set(DEPTH.get() - 1);
         let mut state = self.frames.state.lock();
         state.version += 1;
         state.frames.remove(&self.id);

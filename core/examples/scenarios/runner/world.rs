@@ -16,7 +16,6 @@ use serde_json::{Value, json};
 
 use super::expect::{self, Captures, Expect, Seen, replace_captures};
 use super::format::{DataKey, Route, Scenario, lifetime, optional_lifetime};
-use super::frames::mark_own_thread;
 use super::site::Site;
 use super::step::{Action, Call, Get};
 
@@ -31,7 +30,6 @@ pub struct World {
     site: Arc<Site>,
     clock: ManualClock,
     cache: Cache,
-    threads: usize,
     /// Those that were added, for a reopen.
     routes: Vec<Route>,
     captures: Captures,
@@ -44,14 +42,12 @@ impl World {
         let site = Site::new(scenario);
         let mut options = scenario.options().map_err(|e| vec![format!("cache: {e}")])?;
         options.clock = clock.clone().into();
-        let threads = options.threads;
         let cache = Cache::open(options).map_err(|e| vec![format!("cache: {e}")])?;
         site.set_cache(cache.downgrade());
         let mut world = World {
             site,
             clock,
             cache,
-            threads,
             routes: Vec::new(),
             captures: Captures::new(),
             started: BTreeMap::new(),
@@ -219,7 +215,6 @@ impl World {
         let (send, receive) = channel();
         let cache = self.cache.clone();
         std::thread::spawn(move || {
-            mark_own_thread();
             let result = call(&cache);
             // Dropped first: the last handle closes the cache.
             drop(cache);
@@ -274,7 +269,6 @@ impl World {
         };
         let begun = slot.clone();
         std::thread::spawn(move || {
-            mark_own_thread();
             run();
             begun.entered.store(true, Ordering::Release);
         });
@@ -297,7 +291,7 @@ impl World {
     /// How many callbacks are held, if nothing else goes on: sampled twice, so that nothing happened in between.
     fn quiet(&self) -> Option<usize> {
         let first = (self.cache.activity(), self.site.frames.sample());
-        if !first.1.is_quiet(&first.0, self.threads) {
+        if !first.1.is_quiet(&first.0) {
             return None;
         }
         std::thread::sleep(POLL);
