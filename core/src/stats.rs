@@ -96,7 +96,8 @@ thread_local! {
     };
 }
 
-/// What runs and waits at one moment. Quiet: `running == waiting`, and `queued == 0` unless all threads are taken.
+/// What runs and waits at one moment. Nothing goes on when `running == waiting` and `queued == 0`; with callbacks that the
+/// embedder itself holds up, when `running == waiting + held`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Activity {
     /// Renders and background loads that wait for a thread.

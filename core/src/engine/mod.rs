@@ -1,6 +1,7 @@
 //! The engine: decides what each request gets, runs renders and loads, records their results.
 //!
-//! `pages` and `reads` decide; `finish` records and answers; `result` turns what a callback gave into an entry.
+//! `pages` and `reads` decide, `waiting` joins or begins a flight, `run` calls back, `result` turns what a callback gave into
+//! an entry, `finish` records it and answers.
 
 mod finish;
 mod invalidate;
@@ -9,6 +10,7 @@ mod prerender;
 mod reads;
 mod result;
 mod run;
+mod waiting;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -142,6 +144,7 @@ impl Engine {
                 queued.refuse(closed_error());
             }
         }
+        let end = Clock::system().steady().plus(timeout.into());
         let in_time = self.in_flight.wait_for_none(timeout);
         for flight in self.table.all() {
             // Finished by itself in the meantime: then there is nothing to give up.
@@ -153,7 +156,13 @@ impl Engine {
                 route.drop_renderer();
             }
         }
-        in_time
+        // A render may be over while its callback has not returned.
+        let left = || {
+            let left = end.since(Clock::system().steady()).nanos();
+            left.map_or(timeout, Duration::from_nanos)
+        };
+        let (pool, timers) = (self.pool.join(left()), self.timers.join(left()));
+        in_time && pool && timers
     }
 }
 

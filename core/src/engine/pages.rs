@@ -7,11 +7,10 @@ use crate::answer::{Answer, CacheWord, Peek, State};
 use crate::cache::Put;
 use crate::clock::Time;
 use crate::engine::result::Outcome;
+use crate::engine::waiting::{newest_joinable, stand_still};
 use crate::engine::{Engine, Step};
 use crate::error::{Error, ErrorKind};
-use crate::flight::{
-    Ask, Deps, Done, Flight, Link, Purpose, Seat, Shard, Target, Trouble, Waiter, What,
-};
+use crate::flight::{Ask, Deps, Done, Flight, Purpose, Seat, Shard, Target, Trouble, What};
 use crate::invalidation::Names;
 use crate::lifetime::Lifetime;
 use crate::links;
@@ -224,33 +223,28 @@ impl Engine {
         let trouble = shard.troubles.get(&target.key).cloned();
         let unshared = trouble.as_ref().is_some_and(|t| t.unshared);
         // From here to the waiter's entry nobody else inside a callback may begin to wait.
-        let _waits = ask.within.is_some().then(links::lock_waits);
+        let waits = ask.within.is_some().then(links::lock_waits);
         if let Some(within) = &ask.within
             && let Err(error) = links::check_self_wait(within, &ask.what)
         {
             return Step::Ready(Err(error), done);
         }
-        let usable = |f: &&Arc<Flight>| {
-            f.is_joinable()
-                && stored.as_ref().is_none_or(|s| f.is_later_than(s.page.started()))
-                && (f.started() == 0
-                    || !(ask.purpose == Purpose::Regenerate && f.started() <= ask.asked)
-                        && !self.inv.between(names, f.started(), ask.asked, false, now)
-                        && !self.inv.removed_after(&target.path, f.started()))
+        let usable = |f: &Flight| {
+            let regenerated = ask.purpose == Purpose::Regenerate && f.started() <= ask.asked;
+            let too_old = || {
+                self.inv.between(names, f.started(), ask.asked, false, now)
+                    || self.inv.removed_after(&target.path, f.started())
+            };
+            stored.as_ref().is_none_or(|s| f.is_later_than(s.page.started()))
+                && (f.started() == 0 || !(regenerated || too_old()))
         };
-        let newest = |f: &&Arc<Flight>| if f.started() == 0 { u64::MAX } else { f.started() };
-        let joined = shard.flights(&target.key).iter().filter(usable).max_by_key(newest).cloned();
+        let joined = newest_joinable(shard.flights(&target.key), usable);
         if let Some(flight) = joined.filter(|_| !unshared) {
             let Some(done) = done else { return Step::WouldWait };
-            let waited = ask.purpose != Purpose::Prerender;
             let within = ask.within.clone();
-            self.push_waiter(&flight, ask, done, false, Link::Join);
-            if waited {
-                self.promote(&flight);
-            }
-            drop(_waits);
-            drop(shard);
-            return join(within);
+            self.join(&flight, ask, done);
+            drop((waits, shard));
+            return stand_still(within);
         }
         if matches!(ask.purpose, Purpose::Get | Purpose::Prefetch)
             && let BackOff::Failed(error) = self.back_off(&mut shard, &target.key, names, now)
@@ -259,34 +253,26 @@ impl Engine {
         }
         let Some(done) = done else { return Step::WouldWait };
         let reason = match ask.purpose {
-            Purpose::Regenerate => Reason::Regenerate,
             Purpose::Prerender => Reason::Prerender,
+            Purpose::Regenerate => Reason::Regenerate,
             _ if stored.is_some() => Reason::Expired,
             _ => Reason::Miss,
         };
-        let priority =
-            if ask.purpose == Purpose::Prerender { Priority::Prerender } else { Priority::Waited };
         let flight = self.page_flight(target, reason, stored.as_ref());
         flight.joinable.store(!unshared, Ordering::SeqCst);
-        let flight = Arc::new(flight);
         let within = ask.within.clone();
-        // Entered before it is admitted: it may end at once. Its end needs the shard's lock, which is held.
-        self.push_waiter(&flight, ask, done, true, Link::Join);
-        if let Err(error) = self.admit(&flight, priority) {
-            let done = flight.waiters.lock().pop().map(|w| w.done);
+        if let Err((error, done)) = self.begin_for(&mut shard, flight, ask, done) {
             let busy = error.kind() == ErrorKind::Busy;
             let good = if busy { self.last_good(stored.as_ref(), now) } else { None };
             return Step::Ready(good.ok_or(error), done);
         }
-        shard.add(flight);
-        drop(_waits);
-        drop(shard);
-        join(within)
+        drop((waits, shard));
+        stand_still(within)
     }
 
     fn begin_draft(self: &Arc<Self>, target: &Arc<Target>, ask: Ask, done: Done) -> Step {
         let mut shard = self.table.lock(&target.key);
-        let _waits = ask.within.is_some().then(links::lock_waits);
+        let waits = ask.within.is_some().then(links::lock_waits);
         if let Some(within) = &ask.within
             && let Err(error) = links::check_self_wait(within, &ask.what)
         {
@@ -296,29 +282,12 @@ impl Engine {
         flight.live = true;
         flight.previous = self.memory.peek(&target.key);
         flight.joinable.store(false, Ordering::SeqCst);
-        let flight = Arc::new(flight);
         let within = ask.within.clone();
-        self.push_waiter(&flight, ask, done, true, Link::Join);
-        if let Err(error) = self.admit(&flight, Priority::Waited) {
-            let done = flight.waiters.lock().pop().map(|w| w.done);
+        if let Err((error, done)) = self.begin_for(&mut shard, flight, ask, done) {
             return Step::Ready(Err(error), done);
         }
-        shard.add(flight);
-        drop(_waits);
-        drop(shard);
-        join(within)
-    }
-
-    pub(crate) fn push_waiter(
-        &self,
-        flight: &Arc<Flight>,
-        ask: Ask,
-        done: Done,
-        owns: bool,
-        link: Link,
-    ) {
-        let link = if ask.within.is_some() { link } else { Link::None };
-        flight.waiters.lock().push(Waiter { ask, done, owns, link });
+        drop((waits, shard));
+        stand_still(within)
     }
 
     fn page_flight(
@@ -464,12 +433,4 @@ impl Engine {
             unshared: false,
         })
     }
-}
-
-/// A render is under way; whoever asked from inside a callback stands still meanwhile.
-fn join(within: Option<Context>) -> Step {
-    if let Some(within) = within {
-        links::join(&within);
-    }
-    Step::Waiting
 }

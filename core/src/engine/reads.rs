@@ -7,6 +7,7 @@ use crate::answer::{Answer, CacheWord, State};
 use crate::clock::Time;
 use crate::data::{DataAnswer, DataDone, DataOptions, Loader};
 use crate::engine::pages::{BackOff, Stored};
+use crate::engine::waiting::{newest_joinable, stand_still};
 use crate::engine::{Engine, Step};
 use crate::error::Error;
 use crate::flight::{Ask, DataTarget, Done, Flight, Link, Purpose, Seat, Shard, What};
@@ -131,7 +132,7 @@ impl Engine {
             }
             return Step::Ready(Ok(answer), done);
         }
-        let _waits = within.is_some().then(links::lock_waits);
+        let waits = within.is_some().then(links::lock_waits);
         if let Some(within) = &within
             && let Err(error) = links::check_self_wait(within, &ask.what)
         {
@@ -141,25 +142,18 @@ impl Engine {
         let unshared = live || shard.troubles.get(&*target.key).is_some_and(|t| t.unshared);
         let soft_too = within.is_some();
         let names = data_names(target, stored.as_ref());
-        let usable = |f: &&Arc<Flight>| {
-            f.is_joinable()
-                && stored.as_ref().is_none_or(|s| f.is_later_than(s.page.started()))
+        let usable = |f: &Flight| {
+            stored.as_ref().is_none_or(|s| f.is_later_than(s.page.started()))
                 && f.is_later_than(floor)
                 && (f.started() == 0
                     || !self.inv.between(names, f.started(), ask.asked, soft_too, now))
         };
-        let newest = |f: &&Arc<Flight>| if f.started() == 0 { u64::MAX } else { f.started() };
-        let joined = shard.flights(&target.key).iter().filter(usable).max_by_key(newest).cloned();
+        let joined = newest_joinable(shard.flights(&target.key), usable);
         if let Some(flight) = joined.filter(|_| !unshared) {
             let Some(done) = done else { return Step::WouldWait };
-            self.push_waiter(&flight, ask, done, false, Link::Join);
-            self.promote(&flight);
-            drop(_waits);
-            drop(shard);
-            if let Some(within) = within {
-                links::join(&within);
-            }
-            return Step::Waiting;
+            self.join(&flight, ask, done);
+            drop((waits, shard));
+            return stand_still(within);
         }
         if within.is_none()
             && stored.is_some()
@@ -237,7 +231,8 @@ impl Engine {
             links::end_lead(parent);
             links::join(parent);
         }
-        if self.admit(load, Priority::Waited).is_ok() {
+        let priority = if load.parent.is_some() { Priority::Nested } else { Priority::Waited };
+        if self.admit(load, priority).is_ok() {
             // It counts as in flight since it began.
             self.in_flight.end();
         } else {

@@ -37,8 +37,6 @@ pub(crate) struct Verdict {
     pub(crate) hard_at: Option<Time>,
     /// Whether it was softly invalidated.
     pub(crate) soft: bool,
-    /// The newest invalidation of any kind, also from before it began.
-    pub(crate) latest: u64,
 }
 
 /// How a tag is invalidated.
@@ -103,7 +101,6 @@ impl Invalidations {
                 (a, b) => a.or(b),
             };
             v.soft |= r.soft() > started;
-            v.latest = v.latest.max(r.latest());
         });
         v
     }

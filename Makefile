@@ -1,0 +1,123 @@
+# libisr: `make demo` and `make test` do all the set-up on a machine with rustc, Python 3.11, Node 20, gcc and apt.
+# `make help` lists the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PY := .venv/bin/python
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# gcc's headers and libraries for the C tests and the example site, and valgrind.
+APT := g++ libkainjow-mustache-dev libmicrohttpd-dev libsqlite3-dev nlohmann-json3-dev pkg-config valgrind
+CFLAGS_C := -O2 -g -Wall -Wextra -Wpedantic -Werror -Iinclude
+RELEASE := target/release
+CORE_SOURCES := $(shell find core/src core/Cargo.toml Cargo.toml Cargo.lock -name '*.rs' -o -name 'Cargo.*' 2>/dev/null)
+SCENARIOS := tests/scenarios
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 18
+
+# ---- set-up -------------------------------------------------------------------------------------------------------
+
+build/.apt: Makefile
+	@mkdir -p build
+	@missing=$$(for p in $(APT); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	  root=; [ "$$(id -u)" = 0 ] || root=sudo; \
+	  echo "installing Debian packages:" $$missing; \
+	  $$root apt-get update -qq; \
+	  DEBIAN_FRONTEND=noninteractive $$root apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+	@touch $@
+
+build/.venv: bindings/python/requirements-dev.txt examples/python/requirements.txt
+	@mkdir -p build
+	[ -x $(PY) ] || python3 -m venv .venv
+	$(PY) -m pip install -q --disable-pip-version-check -r bindings/python/requirements-dev.txt -r examples/python/requirements.txt
+	@touch $@
+
+build/.npm: bindings/node/package-lock.json examples/node/package-lock.json examples/site/package-lock.json
+	@mkdir -p build
+	npm ci --prefix bindings/node --no-audit --no-fund --loglevel=error
+	npm ci --prefix examples/node --no-audit --no-fund --loglevel=error
+	npm ci --prefix examples/site --no-audit --no-fund --loglevel=error
+	@touch $@
+
+.PHONY: setup
+setup: build/.apt build/.venv build/.npm ## Install what the builds and tests need
+
+# ---- builds -------------------------------------------------------------------------------------------------------
+
+.PHONY: build build-c build-python build-node
+build: build-c build-python build-node ## Build the C library, the wheel and the addon
+
+build-c: build/.apt ## Build libisr.so and libisr.a in target/release
+	cargo build --release --locked -p libisr
+	ln -sf libisr.so $(RELEASE)/libisr.so.0.1
+
+build-python: build/.venv ## Build the wheel and install it into .venv
+	$(PY) -m maturin build --release --locked -q -m bindings/python/Cargo.toml -o build/wheels
+	$(PY) -m pip install -q --disable-pip-version-check --force-reinstall --no-deps build/wheels/*.whl
+
+build-node: build/.npm ## Build the addon and its TypeScript
+	npm run build --prefix bindings/node --silent
+
+# ---- the example site ---------------------------------------------------------------------------------------------
+
+build/site.sqlite: build/.npm examples/site/import_wordnet.py examples/site/schema.sql examples/site/posts.json
+	python3 examples/site/import_wordnet.py
+
+.PHONY: site demo
+site: setup build build/site.sqlite
+	$(MAKE) -C examples
+
+demo: site ## The example site from C, Python and Node: walk through the story (ARGS=--once ends by itself)
+	$(PY) examples/demo.py $(ARGS)
+
+# ---- tests --------------------------------------------------------------------------------------------------------
+
+.PHONY: test lint test-core test-c test-python test-node test-site test-demo scenarios runners
+# The scenarios come last: their closing line counts.
+test: setup lint test-core test-c test-python test-node test-site test-demo scenarios ## Everything
+
+lint: build-python build-node ## Formats, clippy, ruff, mypy
+	cargo fmt --all --check
+	PYO3_BUILD_EXTENSION_MODULE=1 cargo clippy --locked --workspace --all-targets -- -D warnings
+	.venv/bin/ruff check bindings/python examples tests
+	.venv/bin/ruff format --check bindings/python examples tests
+
+test-core: build/.apt ## Unit, property and many-threads tests of the core
+	cargo test --locked -q -p libisr-core
+
+test-c: build/.apt ## The C library: ABI, header, symbols, valgrind
+	cargo test --locked -q -p libisr
+
+test-python: build-python ## The Python module
+	cd bindings/python && ../../$(PY) -m pytest -q
+
+test-node: build-node ## The Node addon
+	npm test --prefix bindings/node --silent
+
+test-site: site ## The three servers of the example site give the same bytes
+	$(PY) -m unittest discover -s examples/tests
+
+test-demo: site ## The story of the demo, every line as said
+	$(PY) examples/demo.py --once
+
+# The C runner is compiled against the release library.
+build/c/runner: build-c $(wildcard tests/c/runner/*) tests/c/runner.cpp
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 -O1 -g -Wall -Wextra -pthread -Iinclude tests/c/runner.cpp -o $@ \
+	    -L$(RELEASE) -Wl,-rpath,'$$ORIGIN/../../$(RELEASE)' -lisr
+
+runners: build build/c/runner
+	cargo build --release --locked -q -p libisr-core --example scenarios
+	install -D $(RELEASE)/examples/scenarios build/runner-rust
+
+scenarios: runners ## All four runners on a folder: make scenarios DIR=tests/scenarios
+	python3 tests/run_scenarios.py $(or $(DIR),$(SCENARIOS))
+
+.PHONY: clean
+clean: ## Remove everything that was built
+	rm -rf build target .venv bindings/node/node_modules bindings/node/dist examples/*/node_modules

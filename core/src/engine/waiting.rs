@@ -1,0 +1,78 @@
+//! Waiting for a flight: one that is there, or one that begins for it. All with the lock of the key's shard held.
+
+use std::sync::Arc;
+
+use crate::engine::{Engine, Step};
+use crate::error::Error;
+use crate::flight::{Ask, Done, Flight, Link, Purpose, Shard, Waiter};
+use crate::links;
+use crate::pool::Priority;
+use crate::render::Context;
+
+/// The newest flight that may be joined. One that has not begun will be the newest.
+pub(crate) fn newest_joinable(
+    flights: &[Arc<Flight>],
+    usable: impl Fn(&Flight) -> bool,
+) -> Option<Arc<Flight>> {
+    let begin = |f: &&Arc<Flight>| if f.started() == 0 { u64::MAX } else { f.started() };
+    flights.iter().filter(|f| f.is_joinable() && usable(f)).max_by_key(begin).cloned()
+}
+
+impl Engine {
+    /// Enters one who asks as a waiter of a flight.
+    pub(crate) fn push_waiter(
+        &self,
+        flight: &Arc<Flight>,
+        ask: Ask,
+        done: Done,
+        owns: bool,
+        link: Link,
+    ) {
+        let link = if ask.within.is_some() { link } else { Link::None };
+        flight.waiters.lock().push(Waiter { ask, done, owns, link });
+    }
+
+    /// Waits for a flight that is there.
+    pub(crate) fn join(&self, flight: &Arc<Flight>, ask: Ask, done: Done) {
+        let priority = priority(&ask);
+        self.push_waiter(flight, ask, done, false, Link::Join);
+        self.promote(flight, priority);
+    }
+
+    /// Begins a flight on the pool for one who asks.
+    pub(crate) fn begin_for(
+        self: &Arc<Self>,
+        shard: &mut Shard,
+        flight: Flight,
+        ask: Ask,
+        done: Done,
+    ) -> Result<(), (Error, Option<Done>)> {
+        let flight = Arc::new(flight);
+        let priority = priority(&ask);
+        // Entered before it is admitted: it may end at once. Its end needs the shard's lock, which is held.
+        self.push_waiter(&flight, ask, done, true, Link::Join);
+        if let Err(error) = self.admit(&flight, priority) {
+            let done = flight.waiters.lock().pop().map(|w| w.done);
+            return Err((error, done));
+        }
+        shard.add(flight);
+        Ok(())
+    }
+}
+
+/// How urgent a flight is for one who asks.
+fn priority(ask: &Ask) -> Priority {
+    match ask.purpose {
+        _ if ask.within.is_some() => Priority::Nested,
+        Purpose::Prerender => Priority::Prerender,
+        _ => Priority::Waited,
+    }
+}
+
+/// The answer will come. Whoever asked from inside a callback stands still meanwhile. Not to be called with a lock held.
+pub(crate) fn stand_still(within: Option<Context>) -> Step {
+    if let Some(within) = within {
+        links::join(&within);
+    }
+    Step::Waiting
+}
