@@ -25,6 +25,7 @@ mod render;
 mod route;
 mod site;
 mod stats;
+mod threads;
 mod timers;
 
 pub use answer::{Answer, CacheWord, Peek, State};
@@ -39,5 +40,5 @@ pub use lifetime::Lifetime;
 pub use options::{OptionValue, Options, RouteOptions};
 pub use page::{Page, PageResult};
 pub use render::{Context, Entered, Reason, RenderJob, Renderer};
-pub use route::{ParamValue, Params, Variant};
+pub use route::{Canonical, ParamValue, Params, Variant, canonical};
 pub use stats::{Activity, Stats};

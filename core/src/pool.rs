@@ -3,9 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use parking_lot::Mutex;
+
+use crate::threads::Threads;
 
 /// Who goes first when a seat is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +52,7 @@ pub(crate) trait Job: Send + 'static {
 pub(crate) struct Pool<J> {
     state: Mutex<Schedule<J>>,
     ready: Receiver<J>,
+    threads: Arc<Threads>,
     seats: usize,
     max_queue: usize,
 }
@@ -77,7 +81,7 @@ impl<J: Job> Pool<J> {
             next: 0,
             to_threads: Some(to_threads),
         });
-        Pool { state, ready, seats, max_queue }
+        Pool { state, ready, threads: Arc::default(), seats, max_queue }
     }
 
     /// Takes a job, or says why not. It never runs on the calling thread.
@@ -164,6 +168,11 @@ impl<J: Job> Pool<J> {
         std::mem::take(&mut s.queue).into_values().collect()
     }
 
+    /// After [`Pool::close`]: waits for the threads; see [`Threads::join`].
+    pub(crate) fn join(&self, timeout: Duration) -> bool {
+        self.threads.join(timeout)
+    }
+
     /// Gives a job that has a seat to a thread. Back where there is none at all.
     fn hand_over(self: &Arc<Self>, s: &mut Schedule<J>, job: J) -> Option<J> {
         let Some(to_threads) = s.to_threads.clone() else { return Some(job) };
@@ -171,9 +180,8 @@ impl<J: Job> Pool<J> {
             s.idle -= 1;
         } else {
             let pool = self.clone();
-            let thread = std::thread::Builder::new().name("isr-render".into());
-            match thread.spawn(move || pool.work()) {
-                Ok(_) => s.threads += 1,
+            match self.threads.spawn("isr-render", move || pool.work()) {
+                Ok(()) => s.threads += 1,
                 // A thread that is busy now takes the job when it is free.
                 Err(_) if s.threads > 0 => {}
                 Err(_) => return Some(job),
