@@ -25,6 +25,7 @@ mod render;
 mod route;
 mod site;
 mod stats;
+mod threads;
 mod timers;
 
 pub use answer::{Answer, CacheWord, Peek, State};

@@ -122,12 +122,13 @@ impl Page {
     pub(crate) fn new(parts: Parts) -> Page {
         let fields: usize = parts.fields.iter().map(|(n, v)| n.len() + v.len() + 32).sum();
         let encoded: usize = parts.encoded.iter().map(|e| e.body.len() + e.etag.len() + 48).sum();
+        let tags: usize = parts.tags.iter().map(Tag::cost).sum();
         let cost = size_of::<Page>()
             + ENTRY_COST
             + parts.key.len()
             + parts.body.len()
             + parts.etag.len()
-            + parts.tags.len() * size_of::<Arc<Tag>>()
+            + tags
             + fields
             + encoded;
         Page {

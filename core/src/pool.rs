@@ -3,13 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use parking_lot::Mutex;
 
+use crate::threads::Threads;
+
 /// Who goes first when a seat is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Priority {
+    /// Another callback stands still until it is done. First, else all who are queued would begin, each to stand still in turn.
+    Nested,
     /// Somebody waits.
     Waited,
     Background,
@@ -47,6 +52,7 @@ pub(crate) trait Job: Send + 'static {
 pub(crate) struct Pool<J> {
     state: Mutex<Schedule<J>>,
     ready: Receiver<J>,
+    threads: Arc<Threads>,
     seats: usize,
     max_queue: usize,
 }
@@ -75,7 +81,7 @@ impl<J: Job> Pool<J> {
             next: 0,
             to_threads: Some(to_threads),
         });
-        Pool { state, ready, seats, max_queue }
+        Pool { state, ready, threads: Arc::default(), seats, max_queue }
     }
 
     /// Takes a job, or says why not. It never runs on the calling thread.
@@ -110,9 +116,9 @@ impl<J: Job> Pool<J> {
         Ok(Admitted::Queued(ticket))
     }
 
-    /// Somebody waits for a queued job now.
-    pub(crate) fn promote(&self, ticket: Ticket) -> Option<Ticket> {
-        if ticket.0 == Priority::Waited {
+    /// A queued job is more urgent now.
+    pub(crate) fn promote(&self, ticket: Ticket, priority: Priority) -> Option<Ticket> {
+        if ticket.0 <= priority {
             return None;
         }
         let mut s = self.state.lock();
@@ -120,7 +126,7 @@ impl<J: Job> Pool<J> {
         if ticket.0 == Priority::Prerender {
             s.counted += 1;
         }
-        let ticket = Ticket(Priority::Waited, ticket.1);
+        let ticket = Ticket(priority, ticket.1);
         s.queue.insert(ticket, job);
         Some(ticket)
     }
@@ -162,6 +168,11 @@ impl<J: Job> Pool<J> {
         std::mem::take(&mut s.queue).into_values().collect()
     }
 
+    /// After [`Pool::close`]: waits for the threads; see [`Threads::join`].
+    pub(crate) fn join(&self, timeout: Duration) -> bool {
+        self.threads.join(timeout)
+    }
+
     /// Gives a job that has a seat to a thread. Back where there is none at all.
     fn hand_over(self: &Arc<Self>, s: &mut Schedule<J>, job: J) -> Option<J> {
         let Some(to_threads) = s.to_threads.clone() else { return Some(job) };
@@ -169,9 +180,8 @@ impl<J: Job> Pool<J> {
             s.idle -= 1;
         } else {
             let pool = self.clone();
-            let thread = std::thread::Builder::new().name("isr-render".into());
-            match thread.spawn(move || pool.work()) {
-                Ok(_) => s.threads += 1,
+            match self.threads.spawn("isr-render", move || pool.work()) {
+                Ok(()) => s.threads += 1,
                 // A thread that is busy now takes the job when it is free.
                 Err(_) if s.threads > 0 => {}
                 Err(_) => return Some(job),

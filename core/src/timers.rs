@@ -8,6 +8,7 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::clock::{Clock, Time, TimeWatcher};
 use crate::lifetime::Lifetime;
+use crate::threads::Threads;
 
 type Action = Box<dyn FnOnce() + Send>;
 
@@ -19,6 +20,7 @@ pub(crate) struct Timers {
     clock: Clock,
     state: Mutex<State>,
     changed: Condvar,
+    threads: Arc<Threads>,
 }
 
 struct State {
@@ -39,6 +41,7 @@ impl Timers {
                 closed: false,
             }),
             changed: Condvar::new(),
+            threads: Arc::default(),
         });
         if let Some(manual) = timers.clock.manual() {
             let watcher: Weak<dyn TimeWatcher> = Arc::<Timers>::downgrade(&timers);
@@ -64,8 +67,7 @@ impl Timers {
         if self.clock.manual().is_none() {
             if !s.has_thread {
                 let timers = self.clone();
-                let thread = std::thread::Builder::new().name("isr-timer".into());
-                s.has_thread = thread.spawn(move || timers.run()).is_ok();
+                s.has_thread = self.threads.spawn("isr-timer", move || timers.run()).is_ok();
             } else if is_first {
                 self.changed.notify_one();
             }
@@ -86,6 +88,11 @@ impl Timers {
         };
         drop(actions);
         self.changed.notify_all();
+    }
+
+    /// After [`Timers::close`]: waits for the thread; see [`Threads::join`].
+    pub(crate) fn join(&self, timeout: Duration) -> bool {
+        self.threads.join(timeout)
     }
 
     fn run(self: Arc<Self>) {

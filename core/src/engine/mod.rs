@@ -144,6 +144,7 @@ impl Engine {
                 queued.refuse(closed_error());
             }
         }
+        let end = Clock::system().steady().plus(timeout.into());
         let in_time = self.in_flight.wait_for_none(timeout);
         for flight in self.table.all() {
             // Finished by itself in the meantime: then there is nothing to give up.
@@ -155,7 +156,13 @@ impl Engine {
                 route.drop_renderer();
             }
         }
-        in_time
+        // A render may be over while its callback has not returned.
+        let left = || {
+            let left = end.since(Clock::system().steady()).nanos();
+            left.map_or(timeout, Duration::from_nanos)
+        };
+        let (pool, timers) = (self.pool.join(left()), self.timers.join(left()));
+        in_time && pool && timers
     }
 }
 

@@ -252,16 +252,16 @@ impl Engine {
             return Step::Ready(self.last_good(stored.as_ref(), now).ok_or(error), done);
         }
         let Some(done) = done else { return Step::WouldWait };
-        let (reason, priority) = match ask.purpose {
-            Purpose::Prerender => (Reason::Prerender, Priority::Prerender),
-            Purpose::Regenerate => (Reason::Regenerate, Priority::Waited),
-            _ if stored.is_some() => (Reason::Expired, Priority::Waited),
-            _ => (Reason::Miss, Priority::Waited),
+        let reason = match ask.purpose {
+            Purpose::Prerender => Reason::Prerender,
+            Purpose::Regenerate => Reason::Regenerate,
+            _ if stored.is_some() => Reason::Expired,
+            _ => Reason::Miss,
         };
         let flight = self.page_flight(target, reason, stored.as_ref());
         flight.joinable.store(!unshared, Ordering::SeqCst);
         let within = ask.within.clone();
-        if let Err((error, done)) = self.begin_for(&mut shard, flight, ask, done, priority) {
+        if let Err((error, done)) = self.begin_for(&mut shard, flight, ask, done) {
             let busy = error.kind() == ErrorKind::Busy;
             let good = if busy { self.last_good(stored.as_ref(), now) } else { None };
             return Step::Ready(good.ok_or(error), done);
@@ -283,8 +283,7 @@ impl Engine {
         flight.previous = self.memory.peek(&target.key);
         flight.joinable.store(false, Ordering::SeqCst);
         let within = ask.within.clone();
-        if let Err((error, done)) = self.begin_for(&mut shard, flight, ask, done, Priority::Waited)
-        {
+        if let Err((error, done)) = self.begin_for(&mut shard, flight, ask, done) {
             return Step::Ready(Err(error), done);
         }
         drop((waits, shard));

@@ -12,6 +12,7 @@ use crate::engine::{Engine, Step};
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Done, Purpose};
 use crate::lifetime::Lifetime;
+use crate::render::Context;
 
 /// Waits before the second, third and fourth attempt, in milliseconds; up to 30 % is added at random.
 const RETRY_AFTER: [u64; 3] = [500, 1000, 2000];
@@ -19,6 +20,8 @@ const RETRY_JITTER: f64 = 0.3;
 
 struct Prerender {
     engine: Arc<Engine>,
+    /// The render from which it was called: its seat is free for others meanwhile.
+    within: Option<Context>,
     paths: Vec<String>,
     state: Mutex<State>,
     /// Held while progress is told, so that one call comes at a time.
@@ -52,6 +55,7 @@ pub(crate) fn prerender(
         .collect();
     let run = Arc::new(Prerender {
         engine: engine.clone(),
+        within: Context::current(),
         paths,
         state: Mutex::new(State {
             next: 0,
@@ -98,7 +102,7 @@ impl Prerender {
             Ok(target) => target,
             Err(error) => return self.ended(index, Err(error)),
         };
-        let ask = self.engine.page_ask(target, Purpose::Prerender, None);
+        let ask = self.engine.page_ask(target, Purpose::Prerender, self.within.as_ref());
         if let Step::Ready(result, _) = self.engine.step(ask, Some(done)) {
             self.ended(index, result);
         }

@@ -231,7 +231,8 @@ impl Engine {
             links::end_lead(parent);
             links::join(parent);
         }
-        if self.admit(load, Priority::Waited).is_ok() {
+        let priority = if load.parent.is_some() { Priority::Nested } else { Priority::Waited };
+        if self.admit(load, priority).is_ok() {
             // It counts as in flight since it began.
             self.in_flight.end();
         } else {

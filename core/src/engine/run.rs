@@ -76,11 +76,11 @@ impl Engine {
         }
     }
 
-    /// Somebody waits for a flight that may be queued as background work.
-    pub(crate) fn promote(&self, flight: &Flight) {
+    /// A flight that may be queued is more urgent now.
+    pub(crate) fn promote(&self, flight: &Flight, priority: Priority) {
         let mut seat = flight.seat.lock();
         if let Seat::Queued(ticket) = *seat
-            && let Some(ticket) = self.pool.promote(ticket)
+            && let Some(ticket) = self.pool.promote(ticket, priority)
         {
             *seat = Seat::Queued(ticket);
         }

@@ -34,11 +34,9 @@ impl Engine {
 
     /// Waits for a flight that is there.
     pub(crate) fn join(&self, flight: &Arc<Flight>, ask: Ask, done: Done) {
-        let hurries = ask.purpose != Purpose::Prerender;
+        let priority = priority(&ask);
         self.push_waiter(flight, ask, done, false, Link::Join);
-        if hurries {
-            self.promote(flight);
-        }
+        self.promote(flight, priority);
     }
 
     /// Begins a flight on the pool for one who asks.
@@ -48,9 +46,9 @@ impl Engine {
         flight: Flight,
         ask: Ask,
         done: Done,
-        priority: Priority,
     ) -> Result<(), (Error, Option<Done>)> {
         let flight = Arc::new(flight);
+        let priority = priority(&ask);
         // Entered before it is admitted: it may end at once. Its end needs the shard's lock, which is held.
         self.push_waiter(&flight, ask, done, true, Link::Join);
         if let Err(error) = self.admit(&flight, priority) {
@@ -59,6 +57,15 @@ impl Engine {
         }
         shard.add(flight);
         Ok(())
+    }
+}
+
+/// How urgent a flight is for one who asks.
+fn priority(ask: &Ask) -> Priority {
+    match ask.purpose {
+        _ if ask.within.is_some() => Priority::Nested,
+        Purpose::Prerender => Priority::Prerender,
+        _ => Priority::Waited,
     }
 }
 

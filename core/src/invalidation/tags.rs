@@ -16,6 +16,8 @@ pub(crate) const MAX_TAGS: usize = 128;
 const MAX_TAG_BYTES: usize = 256;
 /// Nodes that may lie about unused before they are swept.
 const SLACK: usize = 1024;
+/// A node with its place in the table; its name is there twice.
+const NODE_COST: usize = size_of::<Tag>() + 64;
 
 /// A tag and its invalidations.
 #[derive(Debug)]
@@ -29,6 +31,13 @@ pub(crate) struct Tag {
 impl Tag {
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Bytes that an entry adds by having this tag: the whole node where no other entry has it.
+    pub(crate) fn cost(self: &Arc<Self>) -> usize {
+        // The table's own and this one.
+        let alone = Arc::strong_count(self) <= 2;
+        size_of::<Arc<Tag>>() + if alone { NODE_COST + 2 * self.name.len() } else { 0 }
     }
 
     pub(crate) fn latest(&self) -> u64 {

@@ -1,0 +1,14 @@
+//! The public Rust API beyond the scenarios: wrong input, jobs, closing, re-entrancy, time-outs, many threads, bounds.
+
+mod bad_input;
+mod bounds;
+mod clock;
+mod close;
+mod flight;
+mod headers;
+mod jobs;
+mod passive;
+mod prerender;
+mod reentrancy;
+mod support;
+mod timeouts;

@@ -1,0 +1,144 @@
+//! Options of a cache, set by name.
+
+use std::ffi::c_char;
+use std::sync::Mutex;
+
+use isr_core::{Error, ErrorKind, OptionValue, Options};
+
+use crate::clock::isr_clock;
+use crate::guard;
+use crate::handle::{get, handle, open, release};
+use crate::lock::locked;
+use crate::status::isr_status;
+use crate::types::{self, isr_str};
+
+/// Options of a cache. `isr_cache_open` copies them.
+pub struct isr_options {
+    _opaque: (),
+}
+handle!(isr_options, Mutex<Options>, b"isroptns");
+
+/// Makes options with every default.
+///
+/// Ownership: free them with `isr_options_free`.
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub extern "C" fn isr_options_new() -> *mut isr_options {
+    guard::value(std::ptr::null_mut(), || Ok(open(Mutex::new(Options::default()))))
+}
+
+/// Sets an option that is a number of seconds, bytes or things.
+///
+/// Seconds: `default_revalidate`, `default_expire`, `default_timeout`, `stale_if_error`; with a fraction, and `ISR_NEVER` is no
+/// limit. Bytes: `max_bytes`, `max_entry_bytes`. Whole numbers: `max_queue`, `threads`, `max_variants`, `max_invalidations`.
+/// A part from 0 to 1: `backoff_jitter`.
+/// Errors: `ISR_STATUS_INVALID_ARGUMENT` for an unknown name, a wrong type or a value out of its range.
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn isr_options_set_number(
+    options: *mut isr_options,
+    name: *const c_char,
+    value: f64,
+) -> isr_status {
+    let value =
+        if value == f64::INFINITY { OptionValue::Never } else { OptionValue::Number(value) };
+    // SAFETY: the same contract.
+    unsafe { set(options, name, || Ok(value)) }
+}
+
+/// Sets an option to never, or no limit: `isr_options_set_number` with `ISR_NEVER`.
+///
+/// Errors and threads: as there.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn isr_options_set_never(
+    options: *mut isr_options,
+    name: *const c_char,
+) -> isr_status {
+    // SAFETY: the same contract.
+    unsafe { set(options, name, || Ok(OptionValue::Never)) }
+}
+
+/// Sets an option that is a text: `deployment`, `draft_secret` (at least 16 bytes).
+///
+/// Errors and threads: as for `isr_options_set_number`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn isr_options_set_text(
+    options: *mut isr_options,
+    name: *const c_char,
+    value: isr_str,
+) -> isr_status {
+    let text = || {
+        // SAFETY: the header demands a view of valid memory.
+        let text = unsafe { types::text(ErrorKind::InvalidArgument, "value", value) }?;
+        Ok(OptionValue::Text(text.to_string()))
+    };
+    // SAFETY: the same contract.
+    unsafe { set(options, name, text) }
+}
+
+/// Sets an option that is a list of texts: `precompress` (`br`, `gzip`, `zstd`), `storable_statuses` (`200`, `404`, ...).
+///
+/// Errors and threads: as for `isr_options_set_number`.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn isr_options_set_texts(
+    options: *mut isr_options,
+    name: *const c_char,
+    values: *const isr_str,
+    count: usize,
+) -> isr_status {
+    let list = || {
+        // SAFETY: the header demands views of valid memory.
+        let list = unsafe { types::texts(ErrorKind::InvalidArgument, "values", values, count) }?;
+        Ok(OptionValue::Texts(list.into_iter().map(str::to_string).collect()))
+    };
+    // SAFETY: the same contract.
+    unsafe { set(options, name, list) }
+}
+
+/// Makes the cache read time from this clock. NULL: the system's.
+///
+/// Ownership: the clock stays the caller's; the cache keeps what it needs of it.
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn isr_options_set_clock(
+    options: *mut isr_options,
+    clock: *const isr_clock,
+) -> isr_status {
+    guard::status(|| {
+        // SAFETY: the header demands NULL or a live handle.
+        let options = unsafe { get(options) }?;
+        let clock = if clock.is_null() {
+            isr_core::Clock::system()
+        } else {
+            // SAFETY: the header demands NULL or a live handle.
+            unsafe { get(clock) }?.clone().into()
+        };
+        locked(options).clock = clock;
+        Ok(())
+    })
+}
+
+/// Frees the options. NULL is fine.
+///
+/// Threads: any.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn isr_options_free(options: *mut isr_options) {
+    // SAFETY: the header demands NULL or a handle that the caller owns.
+    guard::value((), || unsafe { release(options) });
+}
+
+/// # Safety
+/// `options` is NULL or a live handle, `name` NULL or NUL-terminated.
+unsafe fn set(
+    options: *mut isr_options,
+    name: *const c_char,
+    value: impl FnOnce() -> Result<OptionValue, Error>,
+) -> isr_status {
+    guard::status(|| {
+        // SAFETY: the caller's promise.
+        let options = unsafe { get(options) }?;
+        // SAFETY: the caller's promise.
+        let name = unsafe { types::name("name", name) }?;
+        locked(options).set(name, value()?)
+    })
+}
