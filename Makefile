@@ -77,29 +77,47 @@ demo: site ## The example site from C, Python and Node: walk through the story (
 
 # ---- tests --------------------------------------------------------------------------------------------------------
 
-.PHONY: test lint test-core test-c test-python test-node scenarios runners test-site test-demo
-test: setup lint test-core test-c test-python test-node test-scenarios test-site test-demo ## Everything
-	@$(PY) tests/summary.py
+.PHONY: test lint test-core test-c test-python test-node test-site test-demo scenarios runners
+# The scenarios come last: their closing line counts.
+test: setup lint test-core test-c test-python test-node test-site test-demo scenarios ## Everything
 
-lint: setup ## Formats, clippy, ruff, mypy, tsc
+lint: build-python build-node ## Formats, clippy, ruff, mypy
 	cargo fmt --all --check
 	PYO3_BUILD_EXTENSION_MODULE=1 cargo clippy --locked --workspace --all-targets -- -D warnings
+	.venv/bin/ruff check bindings/python examples tests
+	.venv/bin/ruff format --check bindings/python examples tests
 
-test-core: setup ## Unit, property and many-threads tests of the core
+test-core: build/.apt ## Unit, property and many-threads tests of the core
 	cargo test --locked -q -p libisr-core
 
-test-c: build-c ## The C library: ABI, header, symbols, valgrind
+test-c: build/.apt ## The C library: ABI, header, symbols, valgrind
 	cargo test --locked -q -p libisr
 
 test-python: build-python ## The Python module
-	cd bindings/python && $(CURDIR)/$(PY) -m pytest -q
+	cd bindings/python && ../../$(PY) -m pytest -q
 
 test-node: build-node ## The Node addon
 	npm test --prefix bindings/node --silent
 
-runners: build
-	cargo build --release --locked -q -p libisr-core --example scenarios
-	install -D target/release/examples/scenarios build/runner-rust
+test-site: site ## The three servers of the example site give the same bytes
+	$(PY) -m unittest discover -s examples/tests
 
-scenarios: setup runners ## All four runners on a folder: make scenarios DIR=tests/scenarios
+test-demo: site ## The story of the demo, every line as said
+	$(PY) examples/demo.py --once
+
+# The C runner is compiled against the release library.
+build/c/runner: build-c $(wildcard tests/c/runner/*) tests/c/runner.cpp
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 -O1 -g -Wall -Wextra -pthread -Iinclude tests/c/runner.cpp -o $@ \
+	    -L$(RELEASE) -Wl,-rpath,'$$ORIGIN/../../$(RELEASE)' -lisr
+
+runners: build build/c/runner
+	cargo build --release --locked -q -p libisr-core --example scenarios
+	install -D $(RELEASE)/examples/scenarios build/runner-rust
+
+scenarios: runners ## All four runners on a folder: make scenarios DIR=tests/scenarios
 	python3 tests/run_scenarios.py $(or $(DIR),$(SCENARIOS))
+
+.PHONY: clean
+clean: ## Remove everything that was built
+	rm -rf build target .venv bindings/node/node_modules bindings/node/dist examples/*/node_modules

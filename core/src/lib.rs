@@ -40,5 +40,5 @@ pub use lifetime::Lifetime;
 pub use options::{OptionValue, Options, RouteOptions};
 pub use page::{Page, PageResult};
 pub use render::{Context, Entered, Reason, RenderJob, Renderer};
-pub use route::{ParamValue, Params, Variant};
+pub use route::{Canonical, ParamValue, Params, Variant, canonical};
 pub use stats::{Activity, Stats};

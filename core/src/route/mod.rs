@@ -5,7 +5,7 @@ mod pattern;
 mod router;
 mod variant;
 
-pub use path::canonical;
+pub use path::{Canonical, canonical};
 pub use pattern::{ParamValue, Params, Pattern};
 pub use variant::Variant;
 

@@ -1,0 +1,236 @@
+/** Renders and loads that run in this isolate. */
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { record, show } from './check.js';
+import {
+  type DataKey,
+  type DataOptions,
+  type KeptLoader,
+  type Load,
+  type LoadJob,
+  type RawDataOptions,
+  readData,
+  type Scope,
+  stored,
+} from './data.js';
+import { keep, runJobsBy } from './isolate.js';
+import type { NativeCache, NativeEvent, NativeJob, NativeLoad, NativeRender } from './native.js';
+import { Page } from './page.js';
+import { nativeResult, type RenderResult } from './result.js';
+
+/**
+ * Why a page is rendered. `miss`: nothing was stored (also drafts and pages that may not be stored); `stale`: nobody waits;
+ * `expired`; `regenerate` and `prerender`: that was called.
+ */
+export type Reason = 'miss' | 'stale' | 'expired' | 'regenerate' | 'prerender';
+
+/** Renders one page: returns or resolves to it. To throw or reject is a failed render. */
+export type Render = (job: RenderJob) => RenderResult | Promise<RenderResult>;
+
+/** What the jobs of a cache need of it. */
+export interface Owner {
+  readonly native: NativeCache;
+  readonly renders: Render[];
+}
+
+const scopes = new AsyncLocalStorage<Scope>();
+/** Caches by their number. Weak: a cache that nobody can reach closes. */
+const owners = new Map<number, WeakRef<Owner>>();
+const collected = new FinalizationRegistry<number>((id) => owners.delete(id));
+/** Jobs that were neither finished nor given up: one that nothing else refers to must not be collected. */
+const running = new Map<NativeJob, { cancelled: boolean; abort?(): void }>();
+
+/** Makes a cache known to its renders. */
+export function addOwner(id: number, owner: Owner): void {
+  owners.set(id, new WeakRef(owner));
+  collected.register(owner, id);
+}
+
+/** The render or load of this cache in which the caller runs. */
+export function within(cache: NativeCache): Scope | undefined {
+  const scope = scopes.getStore();
+  return scope?.cache === cache ? scope : undefined;
+}
+
+/** Who reads for a job: called from a load below it, the entry that is loaded. */
+function reader(own: Scope): Scope {
+  const scope = scopes.getStore();
+  return scope?.root === own.root ? scope : own;
+}
+
+/** What a render callback gets. */
+export class RenderJob {
+  /** The canonical path. */
+  readonly path: string;
+  /** The route's pattern as it was added. */
+  readonly pattern: string;
+  /** The path's parameters, decoded: a string, or a list for a catch-all. Without a prototype. */
+  readonly params: Readonly<Record<string, string | string[]>>;
+  /** The variant asked for, listed query values included. Without a prototype. */
+  readonly variant: Readonly<Record<string, string | string[]>>;
+  /** Why this page is rendered. */
+  readonly reason: Reason;
+  /** The stored page that the result may replace. */
+  readonly previous: Page | undefined;
+  /** Whether this is a draft: rendered live for one request and not stored. */
+  readonly draft: boolean;
+  readonly #scope: Scope;
+  #abort: AbortController | undefined;
+
+  /** @internal */
+  constructor(cache: NativeCache, render: NativeRender) {
+    const { previous } = render;
+    this.path = render.path;
+    this.pattern = render.pattern;
+    this.params = record(render.params.map(({ name, value }) => [name, value] as const));
+    this.variant = record(render.variant.map(({ name, value }) => [name, value] as const));
+    this.reason = render.reason as Reason;
+    this.previous = previous ? Page.of(previous.id(), () => previous) : undefined;
+    this.draft = render.draft;
+    this.#scope = { cache, context: render.context, root: this };
+  }
+
+  /** Whether nobody waits for the result any more: it timed out, or the cache is closed. */
+  get cancelled(): boolean {
+    return this.#scope.context.cancelled();
+  }
+
+  /** Aborted soon after {@link RenderJob.cancelled} becomes true: hand it to `fetch` and the like. */
+  get signal(): AbortSignal {
+    this.#abort ??= new AbortController();
+    if (this.cancelled) this.abort();
+    return this.#abort.signal;
+  }
+
+  /**
+   * Reads a data entry, and waits for fresh data where it is stale. The page takes over the entry's tags, and its lifetime
+   * where that is shorter. Rejects with the load's failure.
+   */
+  data<T>(key: DataKey, load: Load<T>, options?: DataOptions & { raw?: false | undefined }): Promise<T>;
+  data(key: DataKey, load: Load<Uint8Array>, options: RawDataOptions): Promise<Buffer>;
+  async data(key: DataKey, load: Load<unknown>, options?: DataOptions): Promise<unknown> {
+    const by = reader(this.#scope);
+    return (await readData(by.cache, by, key, load, options)).value;
+  }
+
+  /** @internal */
+  get scope(): Scope {
+    return this.#scope;
+  }
+
+  /** @internal */
+  abort(): void {
+    this.#abort?.abort();
+  }
+}
+
+/** A loader's view of its load. */
+class Loading implements LoadJob {
+  readonly key: readonly string[];
+  readonly scope: Scope;
+
+  constructor(kept: KeptLoader, load: NativeLoad) {
+    this.key = load.key;
+    this.scope = { cache: kept.cache, context: load.context, root: kept.root ?? this };
+  }
+
+  get cancelled(): boolean {
+    return this.scope.context.cancelled();
+  }
+
+  // The overloads of the interface differ in types alone.
+  async data(key: DataKey, load: Load<never>, options?: DataOptions): Promise<never> {
+    const by = reader(this.scope);
+    return (await readData(by.cache, by, key, load, options)).value as never;
+  }
+}
+
+/** Runs a callback and finishes its job, at once or when its promise settles. */
+function run(
+  native: NativeJob,
+  job: RenderJob | Loading,
+  callback: () => unknown,
+  complete: (value: unknown) => void,
+): void {
+  const fail = (error: unknown): void => {
+    running.delete(native);
+    native.fail(message(error), keep(error));
+  };
+  const finish = (value: unknown): void => {
+    try {
+      complete(value);
+      running.delete(native);
+    } catch (error) {
+      fail(error);
+    }
+  };
+  running.set(native, job);
+  let value: unknown;
+  try {
+    value = scopes.run(job.scope, callback);
+    if (isThenable(value)) {
+      Promise.resolve(value).then(finish, fail);
+      return;
+    }
+  } catch (error) {
+    fail(error);
+    return;
+  }
+  finish(value);
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
+}
+
+/** What is said of a value that was thrown. */
+function message(error: unknown): string {
+  if (typeof error === 'string') return error;
+  try {
+    if (error instanceof Error && typeof error.message === 'string') return error.message || error.name;
+    return show(error);
+  } catch {
+    return 'a value that cannot be shown was thrown';
+  }
+}
+
+function startRender(event: NativeEvent): void {
+  const render = event.render;
+  if (!render) return;
+  const owner = owners.get(render.cache)?.deref();
+  const callback = owner?.renders[render.route];
+  if (!owner || !callback) {
+    render.job.fail('the cache of this render was collected', keep(undefined));
+    return;
+  }
+  const job = new RenderJob(owner.native, render);
+  run(
+    render.job,
+    job,
+    () => callback(job),
+    (value) => render.job.completeRender(nativeResult(value)),
+  );
+}
+
+function startLoad(event: NativeEvent, loader: unknown): void {
+  const load = event.load;
+  if (!load) return;
+  const kept = loader as KeptLoader;
+  const job = new Loading(kept, load);
+  run(
+    load.job,
+    job,
+    () => kept.load(job),
+    (value) => load.job.completeLoad(stored(value, kept.raw)),
+  );
+}
+
+/** Aborts what was given up. */
+function lookOver(): void {
+  for (const [native, job] of running) {
+    if (!job.cancelled) continue;
+    running.delete(native);
+    job.abort?.();
+  }
+}
+
+runJobsBy({ render: startRender, load: startLoad, lookOver });

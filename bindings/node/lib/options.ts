@@ -1,0 +1,136 @@
+/** Options of a cache, a route and a request. */
+import { ManualClock } from './clock.js';
+import { flag, flatTexts, known, maybeSeconds, object, text, texts, wrong } from './check.js';
+import type { Named, NativeClock, NativeRoute, Seconds } from './native.js';
+
+/** Options of a cache. Seconds are numbers, `false` is never or no limit. */
+export interface CacheOptions {
+  /** Separates builds: another deployment's pages are never served. Default empty. */
+  deployment?: string | undefined;
+  /** Bytes of memory for pages and data entries, the engine's own cost included. Default 256 MiB. */
+  maxBytes?: number | undefined;
+  /** Largest body that is stored. Default 16 MiB. */
+  maxEntryBytes?: number | undefined;
+  /** Seconds after its expiry for which a page is served in place of an error. Default `false`: no limit; `0`: off. */
+  staleIfError?: number | false | undefined;
+  /** Up to this part of a back-off is added at random, 0 to 1. Default 0.1. */
+  backoffJitter?: number | undefined;
+  /** How many renders may wait for a place. Default 1000. */
+  maxQueue?: number | undefined;
+  /** Renders at a time, from their start until their promise settles. Default 8. */
+  threads?: number | undefined;
+  /** `revalidate` of routes that give none. Default `false`: never. */
+  defaultRevalidate?: number | false | undefined;
+  /** `expire` of routes that give none. Default one year. */
+  defaultExpire?: number | false | undefined;
+  /** `timeout` of routes that give none. Default 60. */
+  defaultTimeout?: number | false | undefined;
+  /** Variants of one path that are stored. Default 64. */
+  maxVariants?: number | undefined;
+  /** Invalidations that are remembered one by one; beyond, the oldest are merged. Default 100,000. */
+  maxInvalidations?: number | undefined;
+  /** Statuses that may be stored. Default 200, 203, 301, 302, 303, 307, 308, 404, 410. */
+  storableStatuses?: readonly number[] | undefined;
+  /** Signs draft tokens; at least 16 bytes. Default random: tokens of this cache alone. */
+  draftSecret?: string | undefined;
+  /** Encodings in which pages are kept beside the plain one. Default none. */
+  precompress?: readonly ('br' | 'gzip' | 'zstd')[] | undefined;
+  /** Where time is read. Default the system's clock. */
+  clock?: ManualClock | undefined;
+}
+
+/** Parameters by name: a string, or a list for a catch-all. */
+export type RouteParams = Record<string, string | readonly string[]>;
+
+/** Options of a route. Seconds are numbers, `false` is never. */
+export interface RouteOptions {
+  /** Seconds until a page is stale. Default: the cache's `defaultRevalidate`. */
+  revalidate?: number | false | undefined;
+  /** Seconds until a page is expired. Default: the cache's `defaultExpire`. */
+  expire?: number | false | undefined;
+  /** Whether paths that `staticParams` does not list are rendered. Default `true`. */
+  dynamicParams?: boolean | undefined;
+  /** The paths to prerender (Next.js `generateStaticParams`). */
+  staticParams?: readonly RouteParams[] | undefined;
+  /** Tags of every page of this route. */
+  tags?: readonly string[] | undefined;
+  /** Seconds a render may take. Default: the cache's `defaultTimeout`. */
+  timeout?: number | false | undefined;
+  /** Names of query values that become part of the variant. Others are ignored. */
+  query?: readonly string[] | undefined;
+  /** Variant name and the request header that it comes from; the header is named in `vary`. */
+  vary?: Record<string, string> | undefined;
+}
+
+/** Options of a request. */
+export interface GetOptions {
+  /** Named values that select another representation of the path. */
+  variant?: Record<string, string> | undefined;
+  /** Rendered live for this request alone and not stored. You decide who may: see {@link Cache.verifyDraft}. */
+  draft?: boolean | undefined;
+  /** Never regenerates a stored page. */
+  prefetch?: boolean | undefined;
+}
+
+const ROUTE_KEYS = [
+  'revalidate',
+  'expire',
+  'dynamicParams',
+  'staticParams',
+  'tags',
+  'timeout',
+  'query',
+  'vary',
+] as const;
+
+type NativeOption = { name: string; value: Seconds | string | string[] };
+
+/** Options as the addon takes them: the core's table decides which names there are. */
+export function cacheOptions(options: CacheOptions | undefined): [NativeOption[], NativeClock | undefined] {
+  const named: NativeOption[] = [];
+  let clock: NativeClock | undefined;
+  for (const [name, value] of Object.entries(options === undefined ? {} : object('options', options))) {
+    if (value === undefined) continue;
+    if (name === 'clock') clock = ManualClock.native(value);
+    else named.push({ name: text('the name of an option', name), value: optionValue(name, value) });
+  }
+  return [named, clock];
+}
+
+function optionValue(name: string, value: unknown): NativeOption['value'] {
+  if (typeof value === 'number' || value === false) return value;
+  if (typeof value === 'string') return text(name, value);
+  if (Array.isArray(value)) {
+    return value.map((item, i) => (typeof item === 'number' ? String(item) : text(`${name}[${i}]`, item)));
+  }
+  throw wrong(name, 'a number, false, a string or a list', value);
+}
+
+/** A route as the addon takes it. */
+export function nativeRoute(options: RouteOptions | undefined): NativeRoute {
+  const given = known('route options', options, ROUTE_KEYS);
+  return {
+    revalidate: maybeSeconds('revalidate', given.revalidate),
+    expire: maybeSeconds('expire', given.expire),
+    dynamicParams: flag('dynamicParams', given.dynamicParams, true),
+    staticParams: staticParams(given.staticParams),
+    tags: given.tags === undefined ? [] : texts('tags', given.tags, 'invalid_tag'),
+    timeout: maybeSeconds('timeout', given.timeout),
+    query: given.query === undefined ? [] : texts('query', given.query),
+    vary: given.vary === undefined ? [] : flatTexts('vary', given.vary),
+  };
+}
+
+function staticParams(given: readonly RouteParams[] | undefined): Named[][] {
+  if (given === undefined) return [];
+  if (!Array.isArray(given)) throw wrong('staticParams', 'a list of objects', given);
+  return given.map((params, i) =>
+    Object.entries(object(`staticParams[${i}]`, params)).map(([name, value]) => {
+      const what = `staticParams[${i}].${name}`;
+      return {
+        name: text(`a name in staticParams[${i}]`, name),
+        value: Array.isArray(value) ? texts(what, value) : text(what, value),
+      };
+    }),
+  );
+}

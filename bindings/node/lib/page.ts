@@ -1,0 +1,199 @@
+/** Pages and answers. */
+import { markAsUntransferable } from 'node:worker_threads';
+import { known, text } from './check.js';
+import type { NativeAnswer, NativePage } from './native.js';
+
+/** How an answer came about. `bypass`: not from the store and not for it. */
+export type CacheWord = 'hit' | 'stale' | 'miss' | 'revalidated' | 'stale-error' | 'bypass';
+
+/** A header field: name in lower case, and value. */
+export type HeaderField = readonly [name: string, value: string];
+
+/** Page objects by the address of what they hold, so that a page is one object while anybody uses it. */
+const pages = new Map<number, WeakRef<Page>>();
+const collected = new FinalizationRegistry<number>((id) => {
+  if (pages.get(id)?.deref() === undefined) pages.delete(id);
+});
+const NO_BYTES = Buffer.alloc(0);
+
+/** A stored response. It never changes. */
+export class Page {
+  readonly #native: NativePage;
+  #body: Buffer | undefined;
+  #encoded: Map<number, Buffer> | undefined;
+  #headers: readonly HeaderField[] | undefined;
+
+  private constructor(page: NativePage) {
+    this.#native = page;
+  }
+
+  /** The canonical path. */
+  get path(): string {
+    return this.#native.path();
+  }
+
+  /** The HTTP status. */
+  get status(): number {
+    return this.#native.status();
+  }
+
+  /** The render's own header fields. What a client is sent is {@link Answer.head}. */
+  get headers(): readonly HeaderField[] {
+    return (this.#headers ??= this.#native.headers());
+  }
+
+  /** The value of the first header field of this name, in any case. */
+  header(name: string): string | undefined {
+    const lower = text('name', name).toLowerCase();
+    return this.headers.find(([other]) => other === lower)?.[1];
+  }
+
+  /**
+   * The body: the cache's own memory without a copy, the same Buffer each time, valid as long as you hold it.
+   * **Read only**: writing to it would change the page for everybody.
+   */
+  get body(): Buffer {
+    return (this.#body ??= shared(this.#native.body()));
+  }
+
+  /** The strong etag with its quotes; empty for a page that is not for the store. */
+  get etag(): string {
+    return this.#native.etag();
+  }
+
+  /** All tags: the route's, the result's, and those of the data entries read. */
+  get tags(): string[] {
+    return this.#native.tags();
+  }
+
+  /** Seconds until it is stale; `false`: never. */
+  get revalidate(): number | false {
+    return this.#native.revalidate();
+  }
+
+  /** Seconds until it is expired; `false`: never. */
+  get expire(): number | false {
+    return this.#native.expire();
+  }
+
+  /** When it was stored, in seconds since 1970. */
+  get generated(): number {
+    return this.#native.generated();
+  }
+
+  /** @internal */
+  encoded(id: number, make: () => Buffer): Buffer {
+    this.#encoded ??= new Map();
+    let body = this.#encoded.get(id);
+    if (body === undefined) {
+      body = shared(make());
+      this.#encoded.set(id, body);
+    }
+    return body;
+  }
+
+  /** @internal */
+  static of(id: number, make: () => NativePage): Page {
+    const there = pages.get(id)?.deref();
+    if (there !== undefined) return there;
+    const page = new Page(make());
+    pages.set(id, new WeakRef(page));
+    collected.register(page, id);
+    return page;
+  }
+}
+
+/** A transfer to a worker would take the bytes away from everybody here. */
+function shared(body: Buffer): Buffer {
+  markAsUntransferable(body.buffer);
+  return body;
+}
+
+/** The parts of a request that choose among 200, 304 and the encodings. */
+export interface HeadOptions {
+  /** `HEAD` leaves the body out. */
+  method?: string | undefined;
+  /** The value of `if-none-match`. */
+  ifNoneMatch?: string | undefined;
+  /** The value of `accept-encoding`. */
+  acceptEncoding?: string | undefined;
+}
+
+/** What to send. */
+export interface Head {
+  /** The page's status, or 304. */
+  status: number;
+  /** All header fields but `content-length` and `date`. */
+  headers: HeaderField[];
+  /** The body; empty for HEAD and 304. Read only, as {@link Page.body}. */
+  body: Buffer;
+  /** For `content-length`: that of the body, also for HEAD. */
+  contentLength: number;
+}
+
+/** An answer to a request: a page, and how it came about. */
+export class Answer {
+  readonly #native: NativeAnswer;
+  #page: Page | undefined;
+  #cache: CacheWord | undefined;
+
+  private constructor(answer: NativeAnswer) {
+    this.#native = answer;
+  }
+
+  /** @internal */
+  static of(answer: NativeAnswer): Answer {
+    return new Answer(answer);
+  }
+
+  /** How it came about. */
+  get cache(): CacheWord {
+    return (this.#cache ??= this.#native.cache() as CacheWord);
+  }
+
+  /** The page. */
+  get page(): Page {
+    return (this.#page ??= Page.of(this.#native.pageId(), () => this.#native.page()));
+  }
+
+  /** The page's status. */
+  get status(): number {
+    return this.page.status;
+  }
+
+  /** The page's body; read only, see {@link Page.body}. */
+  get body(): Buffer {
+    return this.page.body;
+  }
+
+  /** The render's own header fields; see {@link Answer.head} for those to send. */
+  get headers(): readonly HeaderField[] {
+    return this.page.headers;
+  }
+
+  /** Whole seconds since the page was generated, at the time of the answer. */
+  get age(): number {
+    return this.#native.age();
+  }
+
+  /** Status, headers and body to send: `cache-control`, `age`, `etag`, 304, `cache-status`, `x-isr-cache`, `vary`. */
+  head(options?: HeadOptions): Head {
+    const given = known('head options', options, ['method', 'ifNoneMatch', 'acceptEncoding']);
+    const method = given.method === undefined ? 'GET' : text('method', given.method);
+    const match = given.ifNoneMatch === undefined ? undefined : text('ifNoneMatch', given.ifNoneMatch);
+    const accept = given.acceptEncoding === undefined ? undefined : text('acceptEncoding', given.acceptEncoding);
+    const head = this.#native.head(method === 'HEAD', match, accept);
+    return {
+      status: head.status,
+      headers: head.headers,
+      body: this.#bodyOf(head.body, match, accept),
+      contentLength: head.contentLength,
+    };
+  }
+
+  #bodyOf(id: number, match: string | undefined, accept: string | undefined): Buffer {
+    if (id === 0) return NO_BYTES;
+    if (id === 1) return this.body;
+    return this.page.encoded(id, () => this.#native.headBody(match, accept));
+  }
+}

@@ -1,0 +1,105 @@
+/** What render callbacks return. */
+import { flag, known, maybeSeconds, object, text, texts, wrong } from './check.js';
+import type { NativeResult } from './native.js';
+
+/** Header fields of a result: an object of texts or lists of texts, a `Headers`, or pairs. */
+export type ResultHeaders =
+  Record<string, string | readonly string[]> | Iterable<readonly [name: string, value: string]>;
+
+/** A page as a render callback makes it. */
+export interface PageResult {
+  /** Text is sent as UTF-8. Default empty. */
+  body?: string | Uint8Array | undefined;
+  /** The HTTP status, default 200. 500 and above is a failure. */
+  status?: number | undefined;
+  /** Header fields; names in any case. */
+  headers?: ResultHeaders | undefined;
+  /** Overrides the route's `revalidate`. `0`: answered, not stored. */
+  revalidate?: number | false | undefined;
+  /** Overrides the route's `expire`. */
+  expire?: number | false | undefined;
+  /** Tags beside the route's. */
+  tags?: readonly string[] | undefined;
+  /** Answered, not stored; what is stored stays. */
+  noStore?: boolean | undefined;
+  /** Answered, not stored, and what is stored of this path goes, all variants. */
+  remove?: boolean | undefined;
+}
+
+/** What a render callback may return: a body alone, or a whole page. */
+export type RenderResult = string | Uint8Array | PageResult;
+
+const KEYS = ['body', 'status', 'headers', 'revalidate', 'expire', 'tags', 'noStore', 'remove'] as const;
+
+/** A page with status 404, stored like any other (Next.js `notFound`). */
+export function notFound(body: string | Uint8Array = '', more: Omit<PageResult, 'body' | 'status'> = {}): PageResult {
+  return { ...more, status: 404, body };
+}
+
+/** A redirect to a URL. `status`: 301, 302, 303, 307 (default) or 308. */
+export function redirect(to: string, status = 307, more: Omit<PageResult, 'status' | 'headers'> = {}): PageResult {
+  return { ...more, status, headers: { location: text('to', to) } };
+}
+
+/** A result as the addon takes it. */
+export function nativeResult(result: unknown): NativeResult {
+  if (typeof result === 'string' || result instanceof Uint8Array) return plain(result);
+  if (typeof result !== 'object' || result === null) {
+    throw wrong('the result of a render', 'a string, bytes, or an object with a body', result);
+  }
+  const given = known('the result of a render', result as PageResult, KEYS);
+  const body = given.body ?? '';
+  if (typeof body !== 'string' && !(body instanceof Uint8Array)) {
+    throw wrong('body', 'a string or bytes', body);
+  }
+  return {
+    body,
+    status: given.status === undefined ? 200 : status(given.status),
+    headers: given.headers === undefined ? [] : headers(given.headers),
+    revalidate: maybeSeconds('revalidate', given.revalidate),
+    expire: maybeSeconds('expire', given.expire),
+    tags: given.tags === undefined ? [] : texts('tags', given.tags, 'invalid_tag'),
+    noStore: flag('noStore', given.noStore),
+    remove: flag('remove', given.remove),
+  };
+}
+
+function plain(body: string | Uint8Array): NativeResult {
+  return {
+    body,
+    status: 200,
+    headers: [],
+    revalidate: undefined,
+    expire: undefined,
+    tags: [],
+    noStore: false,
+    remove: false,
+  };
+}
+
+function status(value: unknown): number {
+  if (typeof value !== 'number' || !Number.isInteger(value) || value < 100 || value > 999) {
+    throw wrong('status', 'a whole number from 100 to 999', value);
+  }
+  return value;
+}
+
+/** Names and values in turn. */
+function headers(given: ResultHeaders): string[] {
+  const flat: string[] = [];
+  const add = (name: unknown, value: unknown): void => {
+    flat.push(text('the name of a header', name), text(`header ${String(name)}`, value));
+  };
+  if (typeof given === 'object' && given !== null && Symbol.iterator in given) {
+    for (const pair of given) {
+      if (!Array.isArray(pair) || pair.length !== 2) throw wrong('a header', 'a pair of name and value', pair);
+      add(pair[0], pair[1]);
+    }
+    return flat;
+  }
+  for (const [name, value] of Object.entries(object('headers', given))) {
+    if (Array.isArray(value)) for (const one of value) add(name, one);
+    else add(name, value);
+  }
+  return flat;
+}

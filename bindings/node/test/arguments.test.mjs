@@ -1,0 +1,200 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import test from 'node:test';
+import { Cache, ManualClock, redirect } from 'libisr';
+import { handler } from 'libisr/http';
+import { isr, manualCache } from './helpers.mjs';
+
+const native = createRequire(import.meta.url)('../isr.node');
+const WRONG = [undefined, null, 7, true, Symbol('s'), () => {}, {}, [1]];
+
+test('every option of the core is in the types, with the clock', () => {
+  const types = readFileSync(new URL('../lib/options.ts', import.meta.url), 'utf8');
+  const body = types.slice(types.indexOf('interface CacheOptions'), types.indexOf('/** Parameters by name'));
+  const names = [...body.matchAll(/^ {2}(\w+)\?:/gm)].map(([, name]) => name);
+  assert.deepEqual(names.sort(), [...native.optionNames(), 'clock'].sort());
+});
+
+test('options of a cache', () => {
+  const ok = {
+    deployment: 'd',
+    maxBytes: 1e6,
+    maxEntryBytes: 1000,
+    staleIfError: false,
+    backoffJitter: 0.5,
+    maxQueue: 0,
+    threads: 1,
+    defaultRevalidate: 60,
+    defaultExpire: false,
+    defaultTimeout: 0.5,
+    maxVariants: 1,
+    maxInvalidations: 1,
+    storableStatuses: [200, 404],
+    draftSecret: '0123456789abcdef',
+    precompress: ['br', 'gzip', 'zstd'],
+    clock: undefined,
+  };
+  for (const [name, value] of Object.entries(ok)) new Cache({ [name]: value });
+  const wrong = {
+    deployment: [7, '\ud800'],
+    maxBytes: [-1, 1.5, Number.NaN, 'x', {}],
+    staleIfError: [-1, true, 'never', null],
+    backoffJitter: [2, false],
+    threads: [0, 0.5, '8'],
+    defaultTimeout: [-1, Number.POSITIVE_INFINITY],
+    storableStatuses: [[500], ['x'], 200],
+    draftSecret: ['short'],
+    precompress: [['lzma'], [{}]],
+    clock: [{}, 7, Date],
+  };
+  for (const [name, values] of Object.entries(wrong)) {
+    for (const value of values) {
+      assert.throws(
+        () => new Cache({ [name]: value }),
+        isr('invalid_argument', name === 'storableStatuses' ? '' : name),
+        `${name}: ${String(value)}`,
+      );
+    }
+  }
+  assert.throws(
+    () => new Cache({ maxBytez: 1 }),
+    isr('invalid_argument', 'unknown option "maxBytez"; known are clock, deployment, maxBytes'),
+  );
+  assert.throws(() => new Cache({ max_bytes: 1 }), isr('invalid_argument', 'unknown option "max_bytes"'));
+  assert.throws(() => new Cache(JSON.parse('{"__proto__":1}')), isr('invalid_argument', '__proto__'));
+  for (const value of [null, 7, 'x', []]) assert.throws(() => new Cache(value), isr('invalid_argument', 'options'));
+});
+
+test('options of a route', () => {
+  const { cache } = manualCache();
+  const render = () => 'x';
+  const wrong = {
+    revalidate: [-1, true, '60', null, Number.NaN],
+    expire: [-1, {}],
+    timeout: [-1, 'x'],
+    dynamicParams: [0, 'no'],
+    staticParams: [{}, [7], [{ id: 7 }], [{ id: [7] }], [{}], [{ other: 'x' }]],
+    tags: ['x', [7]],
+    query: ['x', [7]],
+    vary: [[], { lang: 7 }],
+  };
+  for (const [name, values] of Object.entries(wrong)) {
+    for (const value of values) {
+      assert.throws(
+        () => cache.page('/b/[id]', { [name]: value }, render),
+        isr('invalid_argument'),
+        `${name}: ${JSON.stringify(value)}`,
+      );
+    }
+  }
+  assert.throws(() => cache.page('/b/[id]', { tags: [''] }, render), isr('invalid_tag'));
+  assert.throws(
+    () => cache.page('/b/[id]', { revalidat: 1 }, render),
+    isr('invalid_argument', "unknown key 'revalidat' in route options"),
+  );
+  for (const pattern of WRONG) assert.throws(() => cache.page(pattern, render), isr('invalid_argument', 'pattern'));
+  assert.throws(() => cache.page('no-slash', render), isr('invalid_argument'));
+  for (const wrong of [undefined, null, 'x', {}])
+    assert.throws(() => cache.page('/b/[id]', {}, wrong), isr('invalid_argument', 'render'));
+  // Nothing of that was added.
+  assert.throws(() => cache.peek('/b/1'), isr('no_route'));
+  cache.page('/b/[id]', render);
+  assert.throws(() => cache.page('/b/[name]', render), isr('conflict', '/b/[name]'));
+});
+
+test('arguments of every call', async () => {
+  const { cache } = manualCache();
+  cache.page('/p', { staticParams: [] }, () => 'x');
+  const rejected = async (call, text) => assert.rejects(async () => call(), isr('invalid_argument', text));
+  for (const wrong of WRONG) {
+    await rejected(() => cache.get(wrong), 'path');
+    await rejected(() => cache.regenerate(wrong), 'path');
+    assert.throws(() => cache.tryGet(wrong), isr('invalid_argument', 'path'));
+    assert.throws(() => cache.peek(wrong), isr('invalid_argument', 'path'));
+    assert.throws(() => cache.put(wrong, 'x', { started: 0n }), isr('invalid_argument', 'path'));
+    assert.throws(() => cache.revalidatePath(wrong), isr('invalid_argument', 'path'));
+    assert.throws(() => cache.remove(wrong), isr('invalid_argument', 'path'));
+    assert.throws(() => cache.revalidateTag(wrong), isr('invalid_argument', 'tag'));
+    assert.throws(() => new ManualClock().advance(wrong === 7 ? -1 : wrong), isr('invalid_argument', 'advance'));
+    await rejected(() => cache.data(wrong, () => 1), 'key');
+    assert.throws(() => handler(wrong), isr('invalid_argument', 'cache'));
+    assert.throws(() => redirect(wrong), isr('invalid_argument', 'to'));
+    if (wrong !== undefined) {
+      assert.throws(() => cache.revalidatePath('/p', wrong), isr('invalid_argument', 'type'));
+      await rejected(() => cache.close({ timeout: wrong === 7 ? -7 : wrong }), 'timeout');
+    }
+    if (typeof wrong !== 'function') {
+      await rejected(() => cache.data('k', wrong), 'load');
+      if (wrong !== undefined) await rejected(() => cache.prerender({ onProgress: wrong }), 'onProgress');
+    }
+    if (wrong !== 7) {
+      assert.throws(() => cache.draftToken(wrong), isr('invalid_argument', 'validFor'));
+      if (wrong !== undefined) assert.throws(() => new ManualClock(wrong), isr('invalid_argument', 'start'));
+    }
+    if (wrong !== undefined && wrong !== true) {
+      await rejected(() => cache.get('/p', { draft: wrong }), 'draft');
+      await rejected(() => cache.get('/p', { prefetch: wrong }), 'prefetch');
+      await rejected(() => cache.regenerate('/p', { onlyGenerated: wrong }), 'onlyGenerated');
+      assert.throws(() => cache.revalidateTag('t', { soft: wrong }), isr('invalid_argument', 'soft'));
+    }
+  }
+  for (const options of [null, 7, 'x', [], { unknown: 1 }]) {
+    await rejected(() => cache.get('/p', options), 'get options');
+    await rejected(() => cache.regenerate('/p', options), 'regenerate options');
+    await rejected(() => cache.prerender(options), 'prerender options');
+    await rejected(() => cache.close(options), 'close options');
+    await rejected(() => cache.data('k', () => 1, options), 'data options');
+    assert.throws(() => cache.peek('/p', options), isr('invalid_argument', 'peek options'));
+    assert.throws(() => cache.put('/p', 'x', options), isr('invalid_argument', 'put options'));
+    assert.throws(() => cache.revalidateTag('t', options), isr('invalid_argument', 'revalidateTag options'));
+    assert.throws(() => handler(cache, options), isr('invalid_argument', 'handler options'));
+  }
+  for (const variant of [null, 7, [], { lang: 7 }, { lang: '\udc00' }]) {
+    await rejected(() => cache.get('/p', { variant }), 'variant');
+  }
+  await assert.rejects(async () => cache.get('/p\ud800'), isr('invalid_path', 'well-formed'));
+  await assert.rejects(async () => cache.get('p'), isr('invalid_path'));
+  await assert.rejects(async () => cache.get('/p\0'), isr('invalid_path'));
+  await assert.rejects(async () => cache.get(`/${'x'.repeat(1e6)}`), isr('invalid_path'));
+  await assert.rejects(async () => cache.get('/nowhere'), isr('no_route', '/nowhere'));
+  assert.throws(() => cache.revalidateTag(['ok', 'x'.repeat(257)]), isr('invalid_tag'));
+  assert.throws(() => cache.revalidateTag('t', { expire: 5 }), isr('invalid_argument', 'expire'));
+  assert.throws(() => cache.revalidatePath('/p', 'pages'), isr('invalid_argument', '"pages"'));
+  await rejected(() => cache.data([], () => 1), '');
+  await assert.rejects(
+    cache.data('k', () => 1, { tags: [''] }),
+    isr('invalid_tag'),
+  );
+  await rejected(() => cache.data('k', () => 1, { revalidate: -1 }), 'revalidate');
+  // The cache is none the worse.
+  assert.equal((await cache.get('/p')).body.toString(), 'x');
+  const answer = cache.get('/p');
+  for (const options of [null, 7, { etag: 'x' }, { method: 7 }, { ifNoneMatch: 7 }, { acceptEncoding: [] }]) {
+    assert.throws(() => answer.head(options), isr('invalid_argument'));
+  }
+  assert.throws(() => answer.page.header(7), isr('invalid_argument', 'name'));
+  await cache.close();
+});
+
+test('what an argument of the caller throws comes out as it is', async () => {
+  const { cache } = manualCache();
+  cache.page('/p', () => 'x');
+  const thrown = new Error('from a getter');
+  const options = {
+    get draft() {
+      throw thrown;
+    },
+  };
+  await assert.rejects(
+    async () => cache.get('/p', options),
+    (error) => error === thrown,
+  );
+  assert.throws(
+    () => cache.tryGet('/p', options),
+    (error) => error === thrown,
+  );
+  const { get } = cache;
+  await assert.rejects(async () => get('/p'), TypeError);
+  await cache.close();
+});

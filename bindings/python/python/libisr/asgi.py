@@ -1,0 +1,119 @@
+"""Serves a cache over ASGI, as an application or in front of one. Needs no framework.
+
+app = libisr.asgi.ISR(cache)              # alone
+app = libisr.asgi.ISR(cache, fallback=app)  # the application gets what no page matches
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, TypeAlias
+
+from ._cache import Cache
+from ._errors import IsrError, NoRoute
+from ._http import Headers, failure, method_not_allowed, quoted
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+
+class ISR:
+    """An ASGI application that answers GET and HEAD from a cache.
+
+    `fallback` gets every other request: other methods, paths that no page matches, websockets, lifespan. `variant` and
+    `draft` read the variant of a request, and whether it may see drafts, from its scope.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        fallback: App | None = None,
+        *,
+        variant: Callable[[Scope], Mapping[str, str] | None] | None = None,
+        draft: Callable[[Scope], bool] | None = None,
+    ) -> None:
+        self._cache = cache
+        self._fallback = fallback
+        self._variant = variant
+        self._draft = draft
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif self._fallback is not None:
+            await self._fallback(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        else:
+            raise ValueError(f"libisr.asgi.ISR serves http and lifespan; got a scope of type {scope['type']!r}")
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        method: str = scope["method"]
+        if method not in ("GET", "HEAD"):
+            if self._fallback is not None:
+                return await self._fallback(scope, receive, send)
+            return await _send(send, *method_not_allowed(method))
+        try:
+            answer = await self._cache.aget(
+                _target(scope),
+                variant=self._variant(scope) if self._variant else None,
+                draft=self._draft(scope) if self._draft else False,
+            )
+        except NoRoute as error:
+            if self._fallback is not None:
+                return await self._fallback(scope, receive, send)
+            return await _send(send, *failure(error, method))
+        except IsrError as error:
+            return await _send(send, *failure(error, method))
+        asked = _headers(scope)
+        head = answer.head(method, asked.get("if-none-match"), asked.get("accept-encoding"))
+        headers = head.headers
+        if head.status != 304:
+            headers.append(("content-length", str(head.content_length)))
+        return await _send(send, head.status, headers, bytes(head.body))
+
+
+def _target(scope: Scope) -> str:
+    raw: bytes | None = scope.get("raw_path")
+    # A path that is no UTF-8 is refused by the core, which sees it percent-encoded.
+    path = quoted(scope["path"]) if raw is None else quoted_bytes(raw)
+    query: bytes = scope.get("query_string", b"")
+    return f"{path}?{query.decode('latin-1')}" if query else path
+
+
+def quoted_bytes(raw: bytes) -> str:
+    """A raw path as text: bytes beyond ASCII are percent-encoded, the rest stays."""
+    if raw.isascii():
+        return raw.decode("ascii")
+    return "".join(chr(b) if b < 0x80 else f"%{b:02X}" for b in raw)
+
+
+def _headers(scope: Scope) -> dict[str, str]:
+    joined: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        if raw_name in (b"if-none-match", b"accept-encoding"):
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            joined[name] = f"{joined[name]}, {value}" if name in joined else value
+    return joined
+
+
+async def _send(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    pairs = [(name.encode("latin-1"), _field(value)) for name, value in headers]
+    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _field(value: str) -> bytes:
+    return value.encode("utf-8")
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await send({"type": "lifespan.shutdown.complete"})
+            return

@@ -1,0 +1,159 @@
+//! Waiting for the core without holding up Python: blocking calls without the GIL, and futures of asyncio.
+
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use isr_core::{Error, ErrorKind};
+use parking_lot::Mutex;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+
+use crate::errors::{OrRaise, exception, invalid, raise};
+use crate::guard::call;
+use crate::thread::attached;
+
+/// What the core calls with an outcome.
+pub type Done<T> = Box<dyn FnOnce(Result<T, Error>) + Send>;
+
+/// How long a signal may wait for its handler.
+const SIGNALS: Duration = Duration::from_millis(50);
+
+/// Waits without the GIL. On the main thread Ctrl-C works meanwhile: the wait ends, what it waited for goes on.
+pub fn block<T: Send + 'static>(py: Python<'_>, start: impl FnOnce(Done<T>) + Send) -> PyResult<T> {
+    let signals = if on_main_thread(py)? { SIGNALS } else { Duration::MAX };
+    let (sender, mut receiver) = mpsc::channel();
+    let done: Done<T> = Box::new(move |result| {
+        // Nobody listens after Ctrl-C.
+        let _ = sender.send(result);
+    });
+    py.detach(|| start(done));
+    loop {
+        let result;
+        (receiver, result) = py.detach(move || {
+            let result = receiver.recv_timeout(signals);
+            (receiver, result)
+        });
+        match result {
+            Ok(result) => return result.or_raise(),
+            Err(mpsc::RecvTimeoutError::Timeout) => py.check_signals()?,
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                return Err(raise(&Error::new(ErrorKind::Internal, "the outcome was lost")));
+            }
+        }
+    }
+}
+
+fn on_main_thread(py: Python<'_>) -> PyResult<bool> {
+    static MAIN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static CURRENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let main = MAIN.import(py, "threading", "main_thread")?.call0()?;
+    CURRENT.import(py, "threading", "get_ident")?.call0()?.eq(main.getattr("ident")?)
+}
+
+/// Refuses a call that would block a running event loop, and perhaps wait for it.
+pub fn not_in_a_loop(py: Python<'_>, instead: &str) -> PyResult<()> {
+    static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    if RUNNING.import(py, "asyncio", "_get_running_loop")?.call0()?.is_none() {
+        return Ok(());
+    }
+    Err(invalid(format!(
+        "this call would block the event loop that runs on this thread, and perhaps wait for it; use `await {instead}`"
+    )))
+}
+
+/// How an outcome becomes a Python value.
+pub type Convert<T> = fn(Python<'_>, T) -> PyResult<Py<PyAny>>;
+
+enum State<T> {
+    Pending,
+    Done(Result<T, Error>),
+    Awaited { event_loop: Py<PyAny>, future: Py<PyAny> },
+    Over,
+}
+
+struct Slot<T> {
+    state: Mutex<State<T>>,
+    convert: Convert<T>,
+}
+
+impl<T> Slot<T> {
+    /// Takes the outcome, if it is there.
+    fn outcome(&self) -> Option<Result<T, Error>> {
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, State::Over) {
+            State::Done(result) => Some(result),
+            other => {
+                *state = other;
+                None
+            }
+        }
+    }
+
+    fn finish(&self, result: Result<T, Error>) {
+        let mut state = self.state.lock();
+        match std::mem::replace(&mut *state, State::Over) {
+            State::Awaited { event_loop, future } => {
+                drop(state);
+                attached(|py| {
+                    let outcome =
+                        result.map_or_else(|e| Err(raise(&e)), |value| (self.convert)(py, value));
+                    if let Err(e) = settle(py, &event_loop, &future, outcome) {
+                        e.write_unraisable(py, None);
+                    }
+                });
+            }
+            State::Pending => *state = State::Done(result),
+            State::Done(_) | State::Over => {}
+        }
+    }
+}
+
+/// Hands an outcome to the thread of the loop.
+fn settle(
+    py: Python<'_>,
+    event_loop: &Py<PyAny>,
+    future: &Py<PyAny>,
+    outcome: PyResult<Py<PyAny>>,
+) -> PyResult<()> {
+    static SETTLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let (value, error) = match outcome {
+        Ok(value) => (value, py.None()),
+        Err(e) => (py.None(), e.into_value(py).into_any()),
+    };
+    let args = (event_loop, future, value, error).into_pyobject(py)?;
+    call(SETTLE.import(py, "libisr._loops", "settle")?, &args).map(drop)
+}
+
+/// Starts something that must not block: `(value, None)` where it was done at once, else `(None, future)`.
+pub fn later<T: Send + 'static>(
+    event_loop: &Bound<'_, PyAny>,
+    convert: Convert<T>,
+    start: impl FnOnce(Done<T>),
+) -> PyResult<(Py<PyAny>, Option<Py<PyAny>>)> {
+    let py = event_loop.py();
+    let slot = Arc::new(Slot { state: Mutex::new(State::Pending), convert });
+    let filler = slot.clone();
+    start(Box::new(move |result| filler.finish(result)));
+    if let Some(result) = slot.outcome() {
+        return Ok((convert(py, result.or_raise()?)?, None));
+    }
+    let future = event_loop.call_method0("create_future")?.unbind();
+    let mut state = slot.state.lock();
+    if let State::Pending = *state {
+        *state = State::Awaited {
+            event_loop: event_loop.clone().unbind(),
+            future: future.clone_ref(py),
+        };
+        return Ok((py.None(), Some(future)));
+    }
+    drop(state);
+    match slot.outcome() {
+        Some(result) => Ok((convert(py, result.or_raise()?)?, None)),
+        None => Err(raise(&Error::new(ErrorKind::Internal, "the outcome was lost"))),
+    }
+}
+
+/// The exceptions of a list of failures.
+pub fn failures(py: Python<'_>, failed: &[(String, Error)]) -> PyResult<Vec<(String, Py<PyAny>)>> {
+    failed.iter().map(|(path, error)| Ok((path.clone(), exception(py, error)?.unbind()))).collect()
+}

@@ -1,0 +1,79 @@
+"""Runs conformance scenarios (FORMAT.md) against the Python module."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from .expect import Fault
+from .format import Malformed, Scenario, parse
+from .world import World
+
+__all__ = ["Report", "run", "run_file", "scenario_files"]
+
+
+@dataclass
+class Report:
+    """What became of one scenario."""
+
+    file: str
+    name: str
+    verdict: Literal["passed", "failed", "todo"]
+    lines: list[str] = field(default_factory=list)
+    """Where and how it failed, or what is to do."""
+
+
+def scenario_files(paths: list[Path]) -> list[Path]:
+    """The scenario files among these files and folders, each folder's sorted by name."""
+    files: list[Path] = []
+    for path in paths:
+        files += sorted(path.glob("*.json")) if path.is_dir() else [path]
+    return files
+
+
+def run_file(path: Path, use_async: bool) -> Report:
+    """Runs the scenario in one file."""
+    try:
+        scenario = json.loads(path.read_bytes(), parse_constant=_no_constant)
+    except (OSError, ValueError) as error:
+        return Report(path.name, "(not JSON)", "failed", [str(error)])
+    return run(path.name, scenario, use_async)
+
+
+def run(file: str, raw: Any, use_async: bool) -> Report:
+    """Runs one scenario."""
+    name = raw.get("name") if isinstance(raw, dict) else None
+    report = Report(file, name if isinstance(name, str) else "(no name)", "passed")
+    try:
+        scenario = parse(raw)
+        # The core has no directory yet.
+        if scenario.cache.get("persist"):
+            report.verdict, report.lines = "todo", ["directory"]
+            return report
+        _steps(scenario, use_async)
+    except Malformed as error:
+        report.verdict, report.lines = "failed", [f"not a scenario: {error}"]
+    except Fault as fault:
+        report.verdict, report.lines = "failed", fault.lines
+    return report
+
+
+def _steps(scenario: Scenario, use_async: bool) -> None:
+    world = World(scenario, use_async)
+    try:
+        for i, step in enumerate(scenario.steps):
+            try:
+                world.run(step)
+            except Fault as fault:
+                where = f"step {i + 1} of {len(scenario.steps)}: {step.text}"
+                raise Fault([where, *(f"  {line}" for line in fault.lines)]) from None
+    except BaseException:
+        world.close(quietly=True)
+        raise
+    world.close()
+
+
+def _no_constant(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")

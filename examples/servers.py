@@ -1,0 +1,178 @@
+"""Starts the three example servers and talks to them. Used by demo.py and by the tests."""
+
+import collections
+import http.client
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from urllib.parse import urlencode
+
+ROOT = Path(__file__).resolve().parent.parent
+DATABASE = ROOT / "build" / "site.sqlite"
+TEMPLATES = ROOT / "examples" / "site" / "templates"
+
+COMMANDS = {
+    "c": [str(ROOT / "build" / "examples" / "site-server")],
+    "python": [sys.executable, str(ROOT / "examples" / "python" / "server.py")],
+    "node": ["node", str(ROOT / "examples" / "node" / "server.mjs")],
+}
+
+START_SECONDS = 30
+STOP_SECONDS = 10
+
+
+class ServerError(Exception):
+    """A server did not start, or died. The message has what it printed last."""
+
+
+class Answer:
+    """What a server answered."""
+
+    def __init__(self, status, headers, body, seconds):
+        self.status = status
+        self.headers = headers  # names in lower case
+        self.body = body
+        self.seconds = seconds  # from the request to the last byte
+
+    @property
+    def cache(self):
+        return self.headers.get("x-isr-cache", "-")
+
+    @property
+    def text(self):
+        return self.body.decode("utf-8")
+
+
+class Client:
+    """One connection that is kept open. Not for several threads."""
+
+    def __init__(self, port):
+        self._connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+
+    def request(self, method, path, headers=None, body=None):
+        begin = time.perf_counter()
+        self._connection.request(method, path, body=body, headers=headers or {})
+        response = self._connection.getresponse()
+        data = response.read()
+        seconds = time.perf_counter() - begin
+        names = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, names, data, seconds)
+
+    def get(self, path, **headers):
+        """`if_none_match="..."` becomes the header if-none-match."""
+        return self.request("GET", path, {name.replace("_", "-"): value for name, value in headers.items()})
+
+    def connect(self):
+        self._connection.connect()
+
+    def close(self):
+        self._connection.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Server:
+    """One server process with a database of its own, on a free port of 127.0.0.1."""
+
+    def __init__(self, name, folder, database=DATABASE, command=None):
+        """`folder`: where its copy of the database goes, for the edits."""
+        self.name = name
+        self.token = secrets.token_urlsafe(16)
+        self.database = Path(folder) / f"{name}.sqlite"
+        shutil.copyfile(database, self.database)
+        args = ["--port", "0", "--db", str(self.database), "--templates", str(TEMPLATES)]
+        self._lines = collections.deque(maxlen=40)
+        self._news = threading.Condition()
+        try:
+            self.process = subprocess.Popen(
+                (command or COMMANDS[name]) + args,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                env=os.environ | {"SITE_ADMIN_TOKEN": self.token},
+                start_new_session=True,  # Ctrl-C reaches the demo alone, which then stops the servers in order
+            )
+        except OSError as error:
+            raise ServerError(f"the {name} server could not be started: {error}") from error
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        self.port = None
+
+    def wait_until_ready(self):
+        """Until it listens and has rendered its static pages."""
+        self.port = int(self._wait_for(r"listening on http://127\.0\.0\.1:(\d+)").group(1))
+        self._wait_for(r"prerendered (\d+) pages")
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.port}"
+
+    def client(self):
+        return Client(self.port)
+
+    def get(self, path, **headers):
+        """A request on a connection of its own."""
+        with self.client() as client:
+            return client.get(path, **headers)
+
+    def post(self, path, **form):
+        """A form, with the admin token."""
+        headers = {"content-type": "application/x-www-form-urlencoded", "origin": self.url}
+        body = urlencode(form | {"token": self.token})
+        with self.client() as client:
+            return client.request("POST", path, headers, body)
+
+    def check_alive(self):
+        if self.process.poll() is not None:
+            self._reader.join(5)
+            raise ServerError(f"the {self.name} server ended with status {self.process.returncode}:\n{self.output()}")
+
+    def output(self):
+        """The last lines that it printed."""
+        with self._news:
+            return "\n".join(f"    {line}" for line in self._lines) or "    (it printed nothing)"
+
+    def stop(self):
+        """Asks it to end, and ends it by force where it does not. Whether it ended by itself, with status 0."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            return self.process.wait(STOP_SECONDS) == 0
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            return False
+
+    def _read(self):
+        for line in self.process.stdout:
+            with self._news:
+                self._lines.append(line.rstrip("\n"))
+                self._news.notify_all()
+        with self._news:
+            self._news.notify_all()
+
+    def _wait_for(self, pattern):
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            with self._news:
+                for line in self._lines:
+                    if found := re.search(pattern, line):
+                        return found
+                self._news.wait(0.1)
+            self.check_alive()
+            if time.monotonic() > deadline:
+                raise ServerError(
+                    f"the {self.name} server did not print {pattern!r} in {START_SECONDS} s:\n{self.output()}"
+                )

@@ -1,0 +1,1 @@
+SELECT title, body FROM abouts WHERE page = :page

@@ -1,0 +1,1 @@
+SELECT page FROM abouts ORDER BY page

@@ -1,0 +1,1 @@
+SELECT text FROM examples WHERE synset = :synset ORDER BY n

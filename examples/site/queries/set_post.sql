@@ -1,0 +1,1 @@
+UPDATE posts SET body = :text WHERE CAST(id AS TEXT) = :id

@@ -1,0 +1,1 @@
+UPDATE synsets SET definition = :text WHERE key = :id

@@ -1,0 +1,1 @@
+SELECT id AS word, title FROM words WHERE lemma = :lemma
