@@ -41,7 +41,7 @@ fn main() {
     println!("cargo::rustc-cdylib-link-arg=-Wl,-soname,libisr.so.{version}");
 
     match header() {
-        Ok(text) => write_if_changed(Path::new("include/isr.h"), &text),
+        Ok(text) => write(&text),
         Err(error) => println!("cargo::error=include/isr.h cannot be made: {error}"),
     }
 }
@@ -117,19 +117,21 @@ fn macros() -> String {
     )
 }
 
-/// A tree that cannot be written (a package being built) keeps the header it came with; `tests/header.rs` says whether it is current.
-fn write_if_changed(path: &Path, text: &str) {
-    if std::fs::read_to_string(path).is_ok_and(|old| old == text) {
+/// A tree that cannot be written (a package being built) keeps the header it came with; `tests/header.rs` compares it with the
+/// copy in the build's own folder.
+fn write(text: &str) {
+    let copy = std::env::var_os("OUT_DIR").map(|dir| Path::new(&dir).join("isr.h"));
+    if let Some(Err(error)) = copy.map(|copy| std::fs::write(copy, text)) {
+        println!("cargo::error=the build folder cannot be written: {error}");
+    }
+    let header = Path::new("include/isr.h");
+    if std::fs::read_to_string(header).is_ok_and(|old| old == text) {
         return;
     }
-    let written = path
-        .parent()
-        .map_or(Ok(()), std::fs::create_dir_all)
-        .and_then(|()| std::fs::write(path, text));
-    if let Err(error) = written {
+    if let Err(error) = std::fs::write(header, text) {
         println!(
-            "cargo::warning={} is not current and could not be written: {error}",
-            path.display()
+            "cargo::warning={} is not current and cannot be written: {error}",
+            header.display()
         );
     }
 }

@@ -90,14 +90,23 @@ pub unsafe extern "C" fn isr_cache_is_closed(cache: *const isr_cache) -> bool {
     guard::value(true, || Ok(unsafe { get(cache) }?.is_closed()))
 }
 
-/// Frees the handle; a cache that is still open closes without waiting for its renders. NULL is fine.
+/// Frees the handle; a cache that is still open is closed before, as by `isr_cache_close` with 10 seconds. NULL is fine.
 ///
 /// Jobs, answers and pages may outlive it.
-/// Threads: any, but no call with this cache may run or come later.
+/// Threads: any, but not inside a callback, and no call with this cache may run or come later.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn isr_cache_free(cache: *mut isr_cache) {
-    // SAFETY: the header demands NULL or a handle that the caller owns.
-    guard::value((), || unsafe { release(cache) });
+    guard::value((), || {
+        if !cache.is_null() {
+            // SAFETY: the header demands NULL or a live handle.
+            let open = unsafe { get(cache) }?;
+            if !open.is_closed() {
+                open.close(FREE_WAITS);
+            }
+        }
+        // SAFETY: the header demands NULL or a handle that the caller owns.
+        unsafe { release(cache) }
+    });
 }
 
 /// Invalidates pages, hard: they are served again only once they were rendered anew, or as the last good page.
@@ -180,6 +189,9 @@ pub unsafe extern "C" fn isr_remove(
 /// Rust's handle of the thread that opened the first cache, as a rule the host's main one. Rust keeps it until the process ends,
 /// by a pointer into its middle; this one to its start tells leak checkers that it is not lost.
 static HOST: OnceLock<Thread> = OnceLock::new();
+
+/// How long a cache that was not closed is waited for when it is freed.
+const FREE_WAITS: Duration = Duration::from_secs(10);
 
 /// A hundred years stand for "as long as it takes": more overflows the system's clocks.
 const LONGEST: Duration = Duration::from_secs(100 * 366 * 86_400);

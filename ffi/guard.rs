@@ -32,8 +32,10 @@ fn caught<T>(body: impl FnOnce() -> Result<T, Error>) -> Result<T, isr_status> {
         Ok(Err(error)) => Err(record_error(&error)),
         Err(payload) => {
             let text = format!("the library panicked: {}", panic_text(&*payload));
-            // A payload may panic again when it is dropped; losing it is the smaller harm.
-            std::mem::forget(payload);
+            // A payload may panic again when it is dropped; losing what that leaves is the smaller harm.
+            if let Err(again) = catch_unwind(AssertUnwindSafe(move || drop(payload))) {
+                std::mem::forget(again);
+            }
             Err(record(isr_status::Panic, &text))
         }
     }
@@ -74,12 +76,21 @@ mod tests {
     use super::*;
     use crate::status::isr_last_status;
 
+    struct PanicsAgain;
+
+    impl Drop for PanicsAgain {
+        fn drop(&mut self) {
+            panic!("again");
+        }
+    }
+
     #[test]
     fn a_panic_becomes_a_status() {
         assert_eq!(status(|| panic!("boom")), isr_status::Panic);
         assert_eq!(isr_last_status(), isr_status::Panic);
         assert_eq!(value(7, || panic!("boom {}", 1)), 7);
         assert_eq!(status(|| std::panic::panic_any(3_u8)), isr_status::Panic);
+        assert_eq!(status(|| std::panic::panic_any(PanicsAgain)), isr_status::Panic);
         assert_eq!(status(|| Ok(())), isr_status::Ok);
     }
 }

@@ -993,10 +993,10 @@ isr_status isr_cache_close(const isr_cache *cache,
 ISR_API bool isr_cache_is_closed(const isr_cache *cache);
 
 /**
- * Frees the handle; a cache that is still open closes without waiting for its renders. NULL is fine.
+ * Frees the handle; a cache that is still open is closed before, as by `isr_cache_close` with 10 seconds. NULL is fine.
  *
  * Jobs, answers and pages may outlive it.
- * Threads: any, but no call with this cache may run or come later.
+ * Threads: any, but not inside a callback, and no call with this cache may run or come later.
  */
 ISR_API
 void isr_cache_free(isr_cache *cache);

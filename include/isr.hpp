@@ -232,6 +232,9 @@ public:
     cache_word cache() const { return isr_answer_cache(get()); }
     std::uint64_t age() const { return isr_answer_age(get()); }
     isr::page page() const { return isr::page(detail::made(isr_page_ref(isr_answer_page(get())))); }
+    /// The page's status and body, without a copy.
+    std::uint16_t status() const { return isr_page_status(isr_answer_page(get())); }
+    std::string_view body() const { return detail::view(isr_page_body(isr_answer_page(get()))); }
     isr::head head(const conditions& given = {}) const {
         isr_conditions c = ISR_CONDITIONS_INIT;
         c.is_head = given.is_head;
@@ -599,15 +602,6 @@ public:
         isr_cache* out = nullptr;
         detail::check(isr_cache_open(ISR_ABI_VERSION, given.get(), &out));
         handle_.reset(out);
-    }
-    cache(cache&&) = default;
-    cache& operator=(cache&& other) {
-        if (handle_) close();
-        handle_ = std::move(other.handle_);
-        return *this;
-    }
-    ~cache() {
-        if (handle_) isr_cache_close(handle_.get(), 10, nullptr);
     }
     isr_cache* get() const noexcept { return handle_.get(); }
 

@@ -44,7 +44,8 @@ impl Engine {
         if flight.is_over() {
             return Err(finished_error());
         }
-        let outcome = self.page_outcome(target, result, flight.started(), &flight.deps.lock());
+        let deps = flight.take_deps();
+        let outcome = self.page_outcome(target, result, flight.started(), &deps);
         self.complete(flight, outcome)
     }
 
@@ -58,7 +59,8 @@ impl Engine {
         if flight.is_over() {
             return Err(finished_error());
         }
-        let outcome = self.data_outcome(target, value, flight.started(), &flight.deps.lock());
+        let deps = flight.take_deps();
+        let outcome = self.data_outcome(target, value, flight.started(), &deps);
         self.complete(flight, outcome)
     }
 
@@ -180,7 +182,7 @@ impl Engine {
         let trouble = self.trouble(shard, flight.key());
         trouble.failures = trouble.failures.saturating_add(1);
         trouble.last_attempt = flight.started();
-        trouble.last_error = Some(error.clone());
+        trouble.last_error = Some(error.for_keeping());
         trouble.retry_at =
             steady.plus(policy::backoff(trouble.failures, revalidate, jitter, fastrand::f64()));
     }
