@@ -225,7 +225,7 @@ impl Engine {
         // From here to the waiter's entry nobody else inside a callback may begin to wait.
         let waits = ask.within.is_some().then(links::lock_waits);
         if let Some(within) = &ask.within
-            && let Err(error) = links::check_self_wait(within, &ask.what)
+            && let Err(error) = links::check_self_wait(self, within, &ask.what)
         {
             return Step::Ready(Err(error), done);
         }
@@ -274,7 +274,7 @@ impl Engine {
         let mut shard = self.table.lock(&target.key);
         let waits = ask.within.is_some().then(links::lock_waits);
         if let Some(within) = &ask.within
-            && let Err(error) = links::check_self_wait(within, &ask.what)
+            && let Err(error) = links::check_self_wait(self, within, &ask.what)
         {
             return Step::Ready(Err(error), Some(done));
         }

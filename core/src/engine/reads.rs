@@ -113,8 +113,9 @@ impl Engine {
         }
         let now = self.clock.now();
         let within = ask.within.clone();
-        let live = within.as_ref().is_some_and(|w| w.0.live);
-        let floor = within.as_ref().map_or(0, |w| w.0.data_floor.load(Ordering::SeqCst));
+        let inside = self.inside(&ask).cloned();
+        let live = inside.as_ref().is_some_and(|w| w.0.live);
+        let floor = inside.as_ref().map_or(0, |w| w.0.data_floor.load(Ordering::SeqCst));
         let mut shard = self.table.lock(&target.key);
         let page = self.memory.get(&target.key).filter(|p| !live && p.oldest() > floor);
         let stored = page.map(|page| Stored { judged: self.judge(&page, now), page });
@@ -127,20 +128,22 @@ impl Engine {
             && let Some(answer) = self.data_from_store(target, &mut shard, &ask, s, now)
         {
             drop(shard);
-            if let Some(within) = within {
-                within.0.deps.lock().add_entry(&answer.page);
+            if let Some(inside) = inside {
+                inside.0.deps.lock().add_entry(&answer.page);
             }
             return Step::Ready(Ok(answer), done);
         }
         let waits = within.is_some().then(links::lock_waits);
         if let Some(within) = &within
-            && let Err(error) = links::check_self_wait(within, &ask.what)
+            && let Err(error) = links::check_self_wait(self, within, &ask.what)
         {
-            within.0.deps.lock().add(target.revalidate, &target.tags);
+            if let Some(inside) = &inside {
+                inside.0.deps.lock().add(target.revalidate, &target.tags);
+            }
             return Step::Ready(Err(error), done);
         }
         let unshared = live || shard.troubles.get(&*target.key).is_some_and(|t| t.unshared);
-        let soft_too = within.is_some();
+        let soft_too = inside.is_some();
         let names = data_names(target, stored.as_ref());
         let usable = |f: &Flight| {
             stored.as_ref().is_none_or(|s| f.is_later_than(s.page.started()))
@@ -155,7 +158,7 @@ impl Engine {
             drop((waits, shard));
             return stand_still(within);
         }
-        if within.is_none()
+        if inside.is_none()
             && stored.is_some()
             && let BackOff::Failed(error) = self.back_off(&mut shard, &target.key, names, now)
         {
@@ -194,7 +197,7 @@ impl Engine {
                     if ask.again { ask.word.unwrap_or(CacheWord::Hit) } else { CacheWord::Hit };
                 Some(self.stored_answer(s, word, now))
             }
-            State::Stale if ask.within.is_none() => {
+            State::Stale if self.inside(ask).is_none() => {
                 self.load_in_background(target, shard, s, now);
                 Some(self.stored_answer(s, CacheWord::Stale, now))
             }
@@ -238,6 +241,11 @@ impl Engine {
         } else {
             self.run(load);
         }
+    }
+
+    /// The render or load of this cache that reads a data entry: the entry becomes a part of what it makes.
+    pub(crate) fn inside<'a>(&self, ask: &'a Ask) -> Option<&'a Context> {
+        ask.within.as_ref().filter(|w| ask.purpose == Purpose::Read && w.0.is_of(self))
     }
 
     fn data_flight(self: &Arc<Self>, target: &Arc<DataTarget>) -> Flight {
