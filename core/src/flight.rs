@@ -269,6 +269,13 @@ pub(crate) struct Trouble {
     pub(crate) unshared: bool,
 }
 
+impl Trouble {
+    /// The last attempt is the one that began last, not the one that ended last.
+    pub(crate) fn note_attempt(&mut self, flight: &Flight) {
+        self.last_attempt = self.last_attempt.max(flight.started());
+    }
+}
+
 const SHARDS: usize = 16;
 /// Troubles remembered in each shard.
 const TROUBLES: usize = 1024;

@@ -149,7 +149,7 @@ impl Engine {
                 let trouble = self.trouble(shard, key);
                 trouble.failures = 0;
                 trouble.last_error = None;
-                trouble.last_attempt = flight.started();
+                trouble.note_attempt(flight);
                 trouble.retry_at = retry_at;
                 trouble.unshared |= personal;
                 Recorded::Page { page, stored: false, storable: false, personal, removed: false }
@@ -181,7 +181,7 @@ impl Engine {
         let jitter = self.options.backoff_jitter;
         let trouble = self.trouble(shard, flight.key());
         trouble.failures = trouble.failures.saturating_add(1);
-        trouble.last_attempt = flight.started();
+        trouble.note_attempt(flight);
         trouble.last_error = Some(error.for_keeping());
         trouble.retry_at =
             steady.plus(policy::backoff(trouble.failures, revalidate, jitter, fastrand::f64()));
