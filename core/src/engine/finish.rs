@@ -123,19 +123,19 @@ impl Engine {
             },
             Outcome::Store(page) => {
                 shard.troubles.pop(key);
-                let removed =
-                    path.is_some_and(|(path, _)| self.inv.removed_after(path, flight.started()));
-                if let Some((_, version)) = path {
-                    page.set_routes_seen(version);
-                }
-                let inserted =
-                    if removed { Inserted::Older } else { self.memory.insert(page.clone()) };
+                let inserted = match path {
+                    Some((path, version)) => {
+                        page.set_routes_seen(version);
+                        self.insert_unless_removed(path, &page)
+                    }
+                    None => Some(self.memory.insert(page.clone())),
+                };
                 Recorded::Page {
                     page,
-                    stored: inserted == Inserted::Stored,
-                    storable: inserted != Inserted::TooManyVariants,
+                    stored: inserted == Some(Inserted::Stored),
+                    storable: inserted != Some(Inserted::TooManyVariants),
                     personal: false,
-                    removed,
+                    removed: inserted.is_none(),
                 }
             }
             Outcome::Pass { page, personal, remove } => {

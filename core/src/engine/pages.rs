@@ -404,17 +404,29 @@ impl Engine {
             }
             Outcome::Store(page) => {
                 let mut shard = self.table.lock(&target.key);
-                if self.inv.removed_after(&target.path, started) {
-                    return Ok(Put::NotStored);
-                }
                 page.set_routes_seen(target.routes_version);
-                if self.memory.insert(page) != Inserted::Stored {
+                if self.insert_unless_removed(&target.path, &page) != Some(Inserted::Stored) {
                     return Ok(Put::NotStored);
                 }
                 shard.troubles.pop(&target.key);
                 Ok(Put::Stored)
             }
         }
+    }
+
+    /// Stores a page, unless its path was removed after it began: `None`.
+    pub(crate) fn insert_unless_removed(&self, path: &str, page: &Arc<Page>) -> Option<Inserted> {
+        let started = page.started();
+        if self.inv.removed_after(path, started) {
+            return None;
+        }
+        let inserted = self.memory.insert(page.clone());
+        // A removal that is noted between the look and the insert may have looked for pages before the insert.
+        if self.inv.removed_after(path, started) {
+            self.memory.remove_path(path, started + 1);
+            return None;
+        }
+        Some(inserted)
     }
 
     /// A render says that what was stored before it goes.

@@ -29,6 +29,23 @@ struct Prerender {
     on_progress: Option<OnProgress>,
 }
 
+/// A path that waits for its next attempt. If that cannot come, for the cache is closed, the path has failed.
+struct Pause {
+    run: Arc<Prerender>,
+    index: usize,
+    /// Its last outcome; taken when the next attempt begins.
+    result: Option<Result<Answer, Error>>,
+}
+
+impl Drop for Pause {
+    fn drop(&mut self) {
+        if let Some(result) = self.result.take() {
+            self.run.ended(self.index, result);
+            self.run.go_on();
+        }
+    }
+}
+
 struct State {
     next: usize,
     running: usize,
@@ -123,13 +140,12 @@ impl Prerender {
             return self.attempt_and_go_on(index, failures + 1);
         }
         let millis = RETRY_AFTER[failures] as f64 * (1.0 + RETRY_JITTER * fastrand::f64());
-        let run = self.clone();
-        let action = Box::new(move || run.attempt_and_go_on(index, failures + 1));
-        let wait = Lifetime::from_nanos((millis * 1e6) as u64);
-        if engine.timers.after(wait, action).is_none() {
-            self.ended(index, result);
-            self.go_on();
-        }
+        let mut pause = Pause { run: self.clone(), index, result: Some(result) };
+        let action = Box::new(move || {
+            pause.result = None;
+            pause.run.attempt_and_go_on(index, failures + 1);
+        });
+        engine.timers.after(Lifetime::from_nanos((millis * 1e6) as u64), action);
     }
 
     fn attempt_and_go_on(self: &Arc<Self>, index: usize, failures: usize) {
@@ -143,7 +159,6 @@ impl Prerender {
         let _one_at_a_time = self.progress.lock();
         let progress = {
             let mut s = self.state.lock();
-            s.running -= 1;
             match result {
                 Ok(answer) if answer.word == CacheWord::Hit => s.report.skipped += 1,
                 Ok(_) => s.report.rendered += 1,
@@ -161,5 +176,7 @@ impl Prerender {
             // A listener that panics does not stop the others' pages.
             let _ = catch_unwind(AssertUnwindSafe(|| tell(&progress)));
         }
+        // Only now: when none runs any more the report goes out, and nobody may be told of progress after it.
+        self.state.lock().running -= 1;
     }
 }

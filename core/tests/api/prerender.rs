@@ -164,3 +164,21 @@ fn inside_a_render_it_does_not_dead_lock() {
     cache.add_route("/all/[id]", revalidate(60.0), renderer).unwrap();
     assert_eq!(told(get(&cache, "/all/1")).1, "3");
 }
+
+#[test]
+fn closing_in_the_wait_for_another_attempt_ends_it() {
+    let cache = Cache::open(Options::default()).unwrap();
+    let tried = counter();
+    let trying = tried.clone();
+    let renderer = move |job: RenderJob| {
+        let _ = job.fail(Error::render("cannot", None));
+        trying.fetch_add(1, Ordering::SeqCst);
+    };
+    cache.add_route("/p/[id]", numbers(2), Arc::new(renderer)).unwrap();
+    let asking = cache.clone();
+    let report = spawn(move || asking.prerender(None));
+    eventually("both were tried", || value(&tried) == 2);
+    cache.close(PATIENCE);
+    let failed = report.join().unwrap().failed;
+    assert_eq!(failed.len(), 2);
+}
