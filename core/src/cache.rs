@@ -209,8 +209,9 @@ impl Cache {
         }
     }
 
-    /// Answers as [`get`](Cache::get), by a callback: at once on this thread where no waiting is needed, else later on a
-    /// thread of the cache. Never blocks.
+    /// Answers as [`get`](Cache::get), by a callback: at once on this thread where no waiting is needed, else later on the
+    /// thread that ends the render (one of the cache, or one that calls `complete`, `close` or moves a manual clock). Never
+    /// blocks. While `done` blocks, others who wait for the same render wait, too.
     pub fn get_then(&self, request: &Request<'_>, done: AnswerDone) {
         match self.hit(request) {
             Some(hit) => done(hit),

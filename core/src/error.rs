@@ -67,6 +67,9 @@ impl ErrorKind {
     }
 }
 
+/// Bytes of an error's text that are remembered.
+const MAX_KEPT_TEXT: usize = 1024;
+
 /// An error: its kind, a text that names the value and the rule, and what the callback attached.
 ///
 /// Cheap to clone: all who waited for one render get the same error.
@@ -88,6 +91,12 @@ impl Error {
     /// A failed callback; `cause` is the host's own exception, handed on untouched.
     pub fn render(message: impl Into<String>, cause: Option<Arc<dyn Any + Send + Sync>>) -> Error {
         Error(Arc::new(Inner { kind: ErrorKind::Render, message: message.into(), cause }))
+    }
+
+    /// The error as it is remembered during a back-off: without its cause, which may be large, and with a bounded text.
+    pub(crate) fn for_keeping(&self) -> Error {
+        let end = self.message().floor_char_boundary(MAX_KEPT_TEXT);
+        Error::new(self.kind(), &self.message()[..end])
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Error {

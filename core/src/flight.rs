@@ -13,7 +13,7 @@ use crate::clock::Time;
 use crate::data::Loader;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::invalidation::Tag;
+use crate::invalidation::{MAX_TAGS, Tag};
 use crate::lifetime::Lifetime;
 use crate::page::Page;
 use crate::pool::Ticket;
@@ -57,6 +57,14 @@ impl What {
         match self {
             What::Page(t) => &t.key,
             What::Data(t) => &t.key,
+        }
+    }
+
+    /// How messages call it.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            What::Page(t) => t.path.clone(),
+            What::Data(t) => format!("{:?}", t.parts),
         }
     }
 }
@@ -131,6 +139,10 @@ impl Deps {
     pub(crate) fn add(&mut self, revalidate: Lifetime, tags: &[Arc<Tag>]) {
         self.revalidate = self.revalidate.min(revalidate);
         for tag in tags {
+            if self.tags.len() > MAX_TAGS {
+                // Too many already, which fails the result.
+                return;
+            }
             if !self.tags.iter().any(|t| Arc::ptr_eq(t, tag)) {
                 self.tags.push(tag.clone());
             }
@@ -233,6 +245,11 @@ impl Flight {
         !self.over.swap(true, Ordering::SeqCst)
     }
 
+    /// What it has read, for its result.
+    pub(crate) fn take_deps(&self) -> Deps {
+        std::mem::replace(&mut self.deps.lock(), Deps::none())
+    }
+
     pub(crate) fn is_joinable(&self) -> bool {
         self.joinable.load(Ordering::SeqCst)
     }
@@ -252,9 +269,16 @@ pub(crate) struct Trouble {
     pub(crate) unshared: bool,
 }
 
+impl Trouble {
+    /// The last attempt is the one that began last, not the one that ended last.
+    pub(crate) fn note_attempt(&mut self, flight: &Flight) {
+        self.last_attempt = self.last_attempt.max(flight.started());
+    }
+}
+
 const SHARDS: usize = 16;
 /// Troubles remembered in each shard.
-const TROUBLES: usize = 4096;
+const TROUBLES: usize = 1024;
 
 /// Flights and troubles by key. One lock of a shard makes a decision about a key atomic.
 pub(crate) struct FlightTable {

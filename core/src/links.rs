@@ -61,11 +61,25 @@ pub(crate) fn end_lead(from: &Context) {
 
 /// A callback waits for somebody else: its seat is free for others meanwhile. Not to be called with a lock held.
 pub(crate) fn join(from: &Context) {
-    change(&from.0, 0, 1);
+    change_all_on_thread(from, 1);
 }
 
 pub(crate) fn end_join(from: &Context) {
-    change(&from.0, 0, -1);
+    change_all_on_thread(from, -1);
+}
+
+/// A load without a seat runs on the thread of the callback that leads it: with the load stands still whoever has the seat.
+fn change_all_on_thread(from: &Context, joins: i32) {
+    let mut flight = &from.0;
+    loop {
+        change(flight, 0, joins);
+        // None for as long as the load runs: a seat is taken before.
+        let has_none = *flight.seat.lock() == Seat::None;
+        match &flight.parent {
+            Some(parent) if has_none => flight = &parent.0,
+            _ => return,
+        }
+    }
 }
 
 /// The flight has ended: what it still waits for counts no more.

@@ -161,8 +161,10 @@ pub(crate) fn drop_unfinished(engine: &Arc<Engine>, flight: &Arc<Flight>, what: 
         std::thread::panicking() && Context::current().is_some_and(|c| Arc::ptr_eq(&c.0, flight));
     if !caught {
         let how = if std::thread::panicking() { "panicked" } else { "ended without a result" };
+        let name = flight.what.name();
         // Over already: then there is nobody to tell.
-        let _ = engine.fail(flight, Error::render(format!("the {what} callback {how}"), None));
+        let _ = engine
+            .fail(flight, Error::render(format!("the {what} callback of {name} {how}"), None));
     }
 }
 

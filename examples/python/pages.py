@@ -122,7 +122,7 @@ class Pages:
             db = self._local.db = sqlite3.connect(f"file:{self._db}?mode=ro", uri=True)
         cursor = db.execute(self._queries[query], values)
         names = [column[0] for column in cursor.description]
-        return [dict(zip(names, map(str, row))) for row in cursor]
+        return [dict(zip(names, map(str, row), strict=True)) for row in cursor]
 
     def _one(self, query, **values):
         return next(iter(self._all(query, **values)), None)

@@ -3,8 +3,8 @@
 
     python3 server.py --port 8000 --db build/site.sqlite --templates examples/site/templates
 
-What the site shows is in pages.py. Here is how libisr keeps it: routes with their lifetimes and tags, one `aget` for all
-pages, and `revalidate_tag` after an edit.
+What the site shows is in pages.py. Here is how libisr keeps it: routes with their lifetimes and tags, one `aget` for
+all pages, and `revalidate_tag` after an edit.
 """
 
 import argparse
@@ -103,7 +103,8 @@ class App:
 
     async def __call__(self, scope, receive, send):
         if scope["type"] == "lifespan":
-            return await self.live(receive, send)
+            await self.live(receive, send)
+            return
         path = scope["raw_path"].decode("latin-1")
         query = scope["query_string"].decode("latin-1")
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}

@@ -167,9 +167,7 @@ class Importer:
             date = datetime.date.fromisoformat(post["date"])
             day = f"{date.day} {date:%B %Y}"
             number = post["id"]
-            posts.append(
-                (number, f"/blog/{number}", post["date"], day, post["title"], post["summary"], post["body"])
-            )
+            posts.append((number, f"/blog/{number}", post["date"], day, post["title"], post["summary"], post["body"]))
             post_words += [(number, n, self.word(w)) for n, w in enumerate(post["words"], 1)]
         self.count("posts", self.insert("posts", posts))
         self.insert("post_words", post_words)

@@ -17,7 +17,7 @@ sys.path.insert(0, str(EXAMPLES))
 from servers import COMMANDS, DATABASE, TEMPLATES, Server  # noqa: E402
 
 ODD_WORD = "odd'`=\"<b>&amp;"
-ODD_TITLE = 'odd \'q\' "q" `q` = / <b>&amp;</b> {{title}} naïve 日本 🐶'
+ODD_TITLE = "odd 'q' \"q\" `q` = / <b>&amp;</b> {{title}} naïve 日本 🐶"
 ODD_BODY = "two  spaces\nand a line\n\n\n\n  {{#x}}<script>alert('1')</script>{{/x}} \n\n&#39; \\ é 🐶"
 
 
@@ -76,7 +76,13 @@ class SameBytes(unittest.TestCase):
         cls.paths += [f"/synset/{key}" for key in [*choose(keys, 80), "02086723-n", "x"]]
         cls.paths += ["/admin/post/3", "/admin/synset/02086723-n", "/admin/post/99", "/admin/other/1", "/admin/post"]
         cls.paths += ["/word/%zz", "/word/%00", "/word//x", "/word/..", "/word/a?b=%zz", "/blog/1/", "/blog/1?x#y"]
-        cls.paths += ["/search", "/search?q=+Hot+DOG+", "/search?q=24%2F7", "/search?q=o'clock(1)*!&q=2", "/search?q=caf%C3%A9"]
+        cls.paths += [
+            "/search",
+            "/search?q=+Hot+DOG+",
+            "/search?q=24%2F7",
+            "/search?q=o'clock(1)*!&q=2",
+            "/search?q=caf%C3%A9",
+        ]
         cls.servers = []
         for name in COMMANDS:
             cls.servers.append(Server(name, cls.folder.name, database))
@@ -98,7 +104,7 @@ class SameBytes(unittest.TestCase):
         for path in self.paths:
             with self.subTest(path=path):
                 first, *others = self.ask("GET", path)
-                for server, other in zip(self.servers[1:], others):
+                for server, other in zip(self.servers[1:], others, strict=True):
                     self.assertEqual(first, other, f"{self.servers[0].name} and {server.name}")
 
     def test_heads(self):
@@ -112,8 +118,8 @@ class SameBytes(unittest.TestCase):
     def test_odd_texts_are_escaped(self):
         for server in self.servers:
             with self.subTest(server=server.name):
-                text = server.get("/word/" + quote(ODD_WORD, safe="")).text
-                self.assertIn("<h1>odd 'q' &quot;q&quot; `q` = / &lt;b&gt;&amp;amp;&lt;/b&gt; {{title}} naïve 日本 🐶</h1>", text)
+                title = "odd 'q' &quot;q&quot; `q` = / &lt;b&gt;&amp;amp;&lt;/b&gt; {{title}} naïve 日本 🐶"
+                self.assertIn(f"<h1>{title}</h1>", server.get("/word/" + quote(ODD_WORD, safe="")).text)
                 self.assertNotIn("<script", server.get("/blog/3").text)
 
 

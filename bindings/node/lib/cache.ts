@@ -302,7 +302,8 @@ export class Cache {
 
   /**
    * Closes: new calls get `closed`, queued renders fail with it, running ones may finish within `timeout` seconds (default
-   * 10); what still runs then is given up. Resolves to whether all ended in time. Calling it again is harmless. Not from
+   * 10); what still runs then is given up. Resolves to whether all ended in time, the cache's own threads included; with 0 it
+   * does not wait for those. Calling it again is harmless. Not from
    * within a render, which would wait for itself.
    */
   async close(options?: { timeout?: number | undefined }): Promise<boolean> {

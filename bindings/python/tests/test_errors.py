@@ -99,6 +99,8 @@ def test_what_nobody_is_told_is_logged(
         caplog.clear()
         assert cache.get("/").cache == "stale"
         settle(cache)
+        # What the core refused is logged after the render has ended.
+        until(lambda: bool(caplog.records))
         [record] = caplog.records
         assert (record.name, record.levelname) == ("libisr", "WARNING")
         assert "the render of / failed" in record.getMessage()

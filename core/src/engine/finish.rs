@@ -44,7 +44,8 @@ impl Engine {
         if flight.is_over() {
             return Err(finished_error());
         }
-        let outcome = self.page_outcome(target, result, flight.started(), &flight.deps.lock());
+        let deps = flight.take_deps();
+        let outcome = self.page_outcome(target, result, flight.started(), &deps);
         self.complete(flight, outcome)
     }
 
@@ -58,7 +59,8 @@ impl Engine {
         if flight.is_over() {
             return Err(finished_error());
         }
-        let outcome = self.data_outcome(target, value, flight.started(), &flight.deps.lock());
+        let deps = flight.take_deps();
+        let outcome = self.data_outcome(target, value, flight.started(), &deps);
         self.complete(flight, outcome)
     }
 
@@ -147,7 +149,7 @@ impl Engine {
                 let trouble = self.trouble(shard, key);
                 trouble.failures = 0;
                 trouble.last_error = None;
-                trouble.last_attempt = flight.started();
+                trouble.note_attempt(flight);
                 trouble.retry_at = retry_at;
                 trouble.unshared |= personal;
                 Recorded::Page { page, stored: false, storable: false, personal, removed: false }
@@ -179,8 +181,8 @@ impl Engine {
         let jitter = self.options.backoff_jitter;
         let trouble = self.trouble(shard, flight.key());
         trouble.failures = trouble.failures.saturating_add(1);
-        trouble.last_attempt = flight.started();
-        trouble.last_error = Some(error.clone());
+        trouble.note_attempt(flight);
+        trouble.last_error = Some(error.for_keeping());
         trouble.retry_at =
             steady.plus(policy::backoff(trouble.failures, revalidate, jitter, fastrand::f64()));
     }

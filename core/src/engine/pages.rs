@@ -122,7 +122,7 @@ impl Engine {
         if let Err(error) = self.check_open() {
             return Step::Ready(Err(error), done);
         }
-        if ask.purpose != Purpose::Prerender && !target.route.serves(&target.path) {
+        if !target.route.serves(&target.path) {
             return Step::Ready(Ok(self.not_listed(target)), done);
         }
         if ask.purpose == Purpose::Draft {

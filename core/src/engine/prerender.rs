@@ -46,13 +46,15 @@ pub(crate) fn prerender(
         return done(Err(error));
     }
     let mut seen = HashSet::new();
-    let paths = engine
-        .routes
-        .read()
+    let routes = engine.routes.read();
+    // A more specific route may be closed to a path that another one lists.
+    let is_served = |path: &str| routes.find(path).is_some_and(|found| found.value.serves(path));
+    let paths = routes
         .iter()
         .flat_map(|(_, route)| route.listed.clone())
-        .filter(|path| seen.insert(path.clone()))
+        .filter(|path| is_served(path) && seen.insert(path.clone()))
         .collect();
+    drop(routes);
     let run = Arc::new(Prerender {
         engine: engine.clone(),
         within: Context::current(),

@@ -109,7 +109,8 @@ impl Engine {
         }));
         if let Err(panic) = called {
             let what = if matches!(flight.what, What::Page(_)) { "render" } else { "load" };
-            let text = format!("the {what} callback panicked: {}", panic_text(&*panic));
+            let name = flight.what.name();
+            let text = format!("the {what} callback of {name} panicked: {}", panic_text(&*panic));
             // Over already: it was finished before the panic.
             let _ = self.fail(flight, Error::render(text, None));
         }
@@ -146,11 +147,9 @@ impl Engine {
 
     fn time_out(self: &Arc<Self>, flight: &Arc<Flight>, timeout: Lifetime) {
         let secs = timeout.as_secs_f64().unwrap_or(0.0);
-        let (what, key) = match &flight.what {
-            What::Page(t) => ("render", t.path.clone()),
-            What::Data(t) => ("load", format!("{:?}", t.parts)),
-        };
-        let text = format!("the {what} of {key} took longer than its timeout of {secs} s");
+        let what = if matches!(flight.what, What::Page(_)) { "render" } else { "load" };
+        let name = flight.what.name();
+        let text = format!("the {what} of {name} took longer than its timeout of {secs} s");
         // Finished in time after all.
         let _ = self.fail(flight, Error::new(ErrorKind::Timeout, text));
     }

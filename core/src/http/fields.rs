@@ -242,7 +242,7 @@ mod tests {
             ("cache-control", "no-cache"),
             ("cache-control", "privately, x-private, no-storex"),
             ("cache-control", "ext=\"private, no-store\""),
-            ("cache-control", "ext=\"a\\\", private\""),
+            ("cache-control", "ext=\"a\\\", private, b\""),
             ("cache-control", "ext=private"),
             ("vary", ""),
             ("vary", "Accept-Encoding"),

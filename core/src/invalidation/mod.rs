@@ -123,7 +123,7 @@ impl Invalidations {
     ) -> bool {
         let mut found = false;
         self.each(names, Some(started), now, |r| {
-            found |= r.hard_between(started, asked) || (soft_too && r.soft() > started);
+            found |= r.hard_between(started, asked) || (soft_too && r.soft_between(started, asked));
         });
         found
     }

@@ -2,17 +2,44 @@
 
 use crate::clock::Time;
 
-/// Hard stamps kept apart; beyond, the two oldest are merged.
+/// Hard stamps, and soft ones, kept apart; beyond, the two oldest are merged.
 const MAX_STAMPS: usize = 4;
 /// Soft invalidations that become hard later, kept apart.
 const MAX_PENDING: usize = 8;
 
-/// One hard invalidation, or a run of them merged into one that is at least as strong.
+/// One invalidation, or a run of them merged into one that is at least as strong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     first: u64,
     last: u64,
     at: Time,
+}
+
+/// Stamps, newest last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Stamps(Vec<Stamp>);
+
+impl Stamps {
+    fn push(&mut self, stamp: Stamp) {
+        let list = &mut self.0;
+        let at = list.partition_point(|s| s.last <= stamp.last);
+        list.insert(at, stamp);
+        if list.len() > MAX_STAMPS {
+            let old = list.remove(0);
+            let next = &mut list[0];
+            next.first = next.first.min(old.first);
+            next.at = next.at.min(old.at);
+        }
+    }
+
+    fn newest(&self) -> u64 {
+        self.0.last().map_or(0, |s| s.last)
+    }
+
+    /// Whether one lies after `started` and not after `asked`.
+    fn has_between(&self, started: u64, asked: u64) -> bool {
+        self.0.iter().any(|s| s.last > started && s.first <= asked)
+    }
 }
 
 /// A soft invalidation that is hard after its deadline.
@@ -25,19 +52,20 @@ struct Pending {
 /// The invalidations of one subject, newest last. A weaker or earlier call never undoes a stronger or later one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Record {
-    hard: Vec<Stamp>,
-    soft: u64,
+    hard: Stamps,
+    soft: Stamps,
     pending: Vec<Pending>,
     removed: u64,
 }
 
 impl Record {
     pub(crate) fn add_hard(&mut self, epoch: u64, at: Time) {
-        self.push_stamp(Stamp { first: epoch, last: epoch, at });
+        self.hard.push(Stamp { first: epoch, last: epoch, at });
     }
 
     pub(crate) fn add_soft(&mut self, epoch: u64) {
-        self.soft = self.soft.max(epoch);
+        // Nobody asks since when an entry is stale.
+        self.soft.push(Stamp { first: epoch, last: epoch, at: Time::from_nanos(0) });
     }
 
     /// Soft now, hard for entries older than `epoch` once `deadline` has passed.
@@ -54,34 +82,38 @@ impl Record {
     pub(crate) fn ripen(&mut self, now: Time) {
         while let Some(i) = self.pending.iter().position(|p| now > p.deadline) {
             let p = self.pending.swap_remove(i);
-            self.push_stamp(Stamp { first: p.epoch, last: p.epoch, at: p.deadline });
+            self.hard.push(Stamp { first: p.epoch, last: p.epoch, at: p.deadline });
         }
     }
 
     /// The newest epoch of any kind.
     pub(crate) fn latest(&self) -> u64 {
-        let hard = self.hard.last().map_or(0, |s| s.last);
-        hard.max(self.soft).max(self.removed)
+        self.hard.newest().max(self.soft.newest()).max(self.removed)
     }
 
     /// When an entry that began at `started` was first hard-invalidated.
     pub(crate) fn hard_at(&self, started: u64) -> Option<Time> {
-        self.hard.iter().filter(|s| s.last > started).map(|s| s.at).min()
+        self.hard.0.iter().filter(|s| s.last > started).map(|s| s.at).min()
     }
 
     /// Whether a hard invalidation lies after `started` and not after `asked`.
     pub(crate) fn hard_between(&self, started: u64, asked: u64) -> bool {
-        self.hard.iter().any(|s| s.last > started && s.first <= asked)
+        self.hard.has_between(started, asked)
+    }
+
+    /// Whether a soft invalidation lies after `started` and not after `asked`.
+    pub(crate) fn soft_between(&self, started: u64, asked: u64) -> bool {
+        self.soft.has_between(started, asked)
     }
 
     /// The newest soft invalidation.
     pub(crate) fn soft(&self) -> u64 {
-        self.soft
+        self.soft.newest()
     }
 
     /// The newest hard invalidation.
     pub(crate) fn hard(&self) -> u64 {
-        self.hard.last().map_or(0, |s| s.last)
+        self.hard.newest()
     }
 
     /// The newest removal.
@@ -91,25 +123,16 @@ impl Record {
 
     /// Takes over all of another record: the result is at least as strong as both.
     pub(crate) fn absorb(&mut self, other: &Record) {
-        for s in &other.hard {
-            self.push_stamp(*s);
+        for s in &other.hard.0 {
+            self.hard.push(*s);
+        }
+        for s in &other.soft.0 {
+            self.soft.push(*s);
         }
         for p in &other.pending {
             self.push_pending(*p);
         }
-        self.soft = self.soft.max(other.soft);
         self.removed = self.removed.max(other.removed);
-    }
-
-    fn push_stamp(&mut self, stamp: Stamp) {
-        let at = self.hard.partition_point(|s| s.last <= stamp.last);
-        self.hard.insert(at, stamp);
-        if self.hard.len() > MAX_STAMPS {
-            let old = self.hard.remove(0);
-            let next = &mut self.hard[0];
-            next.first = next.first.min(old.first);
-            next.at = next.at.min(old.at);
-        }
     }
 
     fn push_pending(&mut self, new: Pending) {
@@ -194,6 +217,20 @@ mod tests {
         for started in 0..401 {
             assert!(r.hard_at(started).is_some(), "{started}");
         }
+    }
+
+    #[test]
+    fn a_soft_call_after_asking_does_not_hide_one_before() {
+        let mut r = Record::default();
+        r.add_soft(5);
+        r.add_soft(9);
+        assert!(r.soft_between(4, 7));
+        assert!(!r.soft_between(6, 7));
+        for e in 10..30 {
+            r.add_soft(e);
+        }
+        assert!(r.soft_between(4, 7), "merged, not forgotten");
+        assert!(!r.soft_between(29, 40));
     }
 
     #[test]

@@ -122,13 +122,15 @@ impl Memory {
                 }
                 books.variants.entry(path.into()).or_default().push(page.key().into());
             }
+            // Room first, so that the bound holds at every moment.
+            self.evict(&mut books, cost);
             page.place.node.store(books.queues.push(hash, cost), Ordering::Relaxed);
             let rehash = |p: &Arc<Page>| self.hasher.hash_one(p.key());
             self.shard(hash).write().insert_unique(hash, page, rehash);
             self.bytes.fetch_add(cost, Ordering::Relaxed);
             self.entries.fetch_add(1, Ordering::Relaxed);
         }
-        self.evict(&mut books);
+        self.evict(&mut books, 0);
         Inserted::Stored
     }
 
@@ -164,8 +166,9 @@ impl Memory {
         self.evictions.load(Ordering::Relaxed)
     }
 
-    fn evict(&self, books: &mut Books) {
-        while self.bytes() > self.max_bytes {
+    /// Makes room for this many bytes.
+    fn evict(&self, books: &mut Books, room: u64) {
+        while self.bytes() + room > self.max_bytes {
             let Some(node) = books.queues.pop() else { return };
             let mut shard = self.shard(node.hash).write();
             let entry =
