@@ -65,7 +65,7 @@ build-node: build/.npm ## Build the addon and its TypeScript
 
 # ---- the example site ---------------------------------------------------------------------------------------------
 
-build/site.sqlite: build/.npm examples/site/import_wordnet.py examples/site/schema.sql examples/site/posts.json
+build/site.sqlite: build/.npm examples/site/import_wordnet.py examples/site/schema.sql examples/site/posts.json examples/site/abouts.json
 	python3 examples/site/import_wordnet.py
 
 .PHONY: site demo
@@ -117,6 +117,11 @@ runners: build build/c/runner
 
 scenarios: runners ## All four runners on a folder: make scenarios DIR=tests/scenarios
 	python3 tests/run_scenarios.py $(or $(DIR),$(SCENARIOS))
+
+.PHONY: bench
+bench: ## The hit path beside its peers
+	cargo bench -q -p libisr-core --bench hit -- 100000 1
+	cargo bench -q -p libisr-core --bench hit -- 100000 2
 
 .PHONY: clean
 clean: ## Remove everything that was built

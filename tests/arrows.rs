@@ -68,10 +68,19 @@ fn sources_keep_the_arrows() {
 }
 
 #[test]
-fn the_cpp_header_uses_the_c_header_alone() {
-    let header = support::read("include/isr.hpp");
-    let own: Vec<&str> = header.lines().filter(|l| l.starts_with("#include \"")).collect();
-    assert_eq!(own, ["#include \"isr.h\""]);
+fn the_cpp_headers_use_the_c_header_and_one_another_alone() {
+    let parts = [
+        ("isr.hpp", vec!["isr.h", "isr/jobs.hpp", "isr/options.hpp", "isr/values.hpp"]),
+        ("isr/options.hpp", vec!["jobs.hpp"]),
+        ("isr/jobs.hpp", vec!["values.hpp"]),
+        ("isr/values.hpp", vec!["../isr.h"]),
+    ];
+    for (part, wanted) in parts {
+        let header = support::read(format!("include/{part}"));
+        let quoted = header.lines().filter_map(|l| l.strip_prefix("#include \""));
+        let used: Vec<&str> = quoted.map(|l| l.trim_end_matches('"')).collect();
+        assert_eq!(used, wanted, "{part}");
+    }
 }
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

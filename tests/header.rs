@@ -41,7 +41,7 @@ fn compiles_in_every_standard() {
         run(compiler(standard).args(["-fsyntax-only", "-Wshadow", "-Wconversion"]).arg(&c));
     }
     let cpp = dir.join("alone.cpp");
-    for header in ["isr.h", "isr.hpp"] {
+    for header in ["isr.h", "isr.hpp", "isr/values.hpp", "isr/jobs.hpp", "isr/options.hpp"] {
         std::fs::write(&cpp, format!("#include <{header}>\nint main() {{ return 0; }}\n")).unwrap();
         for standard in ["c++17", "c++20"] {
             run(compiler(standard).args(["-fsyntax-only", "-Wshadow", "-Wconversion"]).arg(&cpp));

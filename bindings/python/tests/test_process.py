@@ -175,14 +175,26 @@ def page(job):
 
 answer = cache.get("/")
 jobs = []
-cache.page("/later", deferred=True)(jobs.append)
+later, loading = threading.Event(), threading.Event()
+
+@cache.page("/later", deferred=True)
+def deferred(job):
+    jobs.append(job)
+    later.set()
+
 async def first():
-    await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(cache.aget("/later"))), 0.01)
-threading.Thread(target=lambda: cache.data("hung", lambda: time.sleep(1000)), daemon=True).start()
-try:
-    asyncio.run(first())
-except TimeoutError:
-    pass
+    waiting = asyncio.ensure_future(cache.aget("/later"))
+    await asyncio.to_thread(later.wait, 20)
+    waiting.cancel()
+
+asyncio.run(first())
+
+def load():
+    loading.set()
+    time.sleep(1000)
+
+threading.Thread(target=lambda: cache.data("hung", load), daemon=True).start()
+assert loading.wait(20)
 
 def check(call):
     try:

@@ -132,8 +132,9 @@ impl Engine {
                 Some(done) => self.begin_draft(target, ask, done),
             };
         }
-        let now = self.clock.now();
         let mut shard = self.table.lock(&target.key);
+        // Read under the lock: no page that is recorded meanwhile is then from the future, and stale by that.
+        let now = self.clock.now();
         let stored = self.stored(target, now);
         let word = *ask.word.get_or_insert(if stored.is_some() {
             CacheWord::Revalidated
@@ -369,8 +370,8 @@ impl Engine {
 
     pub(crate) fn peek(&self, path: &str, variant: Option<&Variant>) -> Result<Peek, Error> {
         let target = self.target(path, variant)?;
-        let now = self.clock.now();
         let page = self.memory.peek(&target.key).filter(|_| target.route.serves(&target.path));
+        let now = self.clock.now();
         Ok(match page {
             None => Peek { state: State::Missing, page: None, age_secs: 0 },
             Some(page) => Peek {

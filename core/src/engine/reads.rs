@@ -111,12 +111,13 @@ impl Engine {
         if let Err(error) = self.check_open() {
             return Step::Ready(Err(error), done);
         }
-        let now = self.clock.now();
         let within = ask.within.clone();
         let inside = self.inside(&ask).cloned();
         let live = inside.as_ref().is_some_and(|w| w.0.live);
         let floor = inside.as_ref().map_or(0, |w| w.0.data_floor.load(Ordering::SeqCst));
         let mut shard = self.table.lock(&target.key);
+        // Read under the lock, as for pages.
+        let now = self.clock.now();
         let page = self.memory.get(&target.key).filter(|p| !live && p.oldest() > floor);
         let stored = page.map(|page| Stored { judged: self.judge(&page, now), page });
         ask.word.get_or_insert(if stored.is_some() {

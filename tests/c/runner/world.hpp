@@ -171,9 +171,11 @@ class World {
   void open(const std::optional<std::string>& deployment) {
     const std::unique_ptr<isr_options, decltype(&isr_options_free)> options(isr_options_new(), isr_options_free);
     const auto set = [&](const std::string& name, const json& value) {
-      const isr_status status = value.is_string() ? isr_options_set_text(options.get(), name.c_str(), str(value.get_ref<const std::string&>()))
-                                : value.is_null() ? isr_options_set_never(options.get(), name.c_str())
-                                                  : isr_options_set_number(options.get(), name.c_str(), seconds(value));
+      isr_options* o = options.get();
+      const isr_status status =
+          value.is_string() ? isr_options_set_text(o, name.c_str(), str(value.get_ref<const std::string&>()))
+          : value.is_null() ? isr_options_set_never(o, name.c_str())
+                            : isr_options_set_number(o, name.c_str(), seconds(value));
       if (status) throw Fault("cache: " + dump(of_error(status)));
     };
     set("backoff_jitter", 0);

@@ -1,0 +1,143 @@
+/// Options, routes, requests, and the manual clock. Part of isr.hpp.
+#ifndef ISR_OPTIONS_HPP
+#define ISR_OPTIONS_HPP
+
+#include "jobs.hpp"
+
+namespace isr {
+
+/// A manual clock: time travel for tests.
+class clock {
+public:
+    explicit clock(double seconds = 1'700'000'000) : handle_(detail::made(isr_clock_new(seconds))) {}
+    void advance(double seconds) { detail::check(isr_clock_advance(handle_.get(), seconds)); }
+    void set(double seconds) { detail::check(isr_clock_set(handle_.get(), seconds)); }
+    double now() const {
+        double out = 0;
+        detail::check(isr_clock_now(handle_.get(), &out));
+        return out;
+    }
+    isr_clock* get() const noexcept { return handle_.get(); }
+
+private:
+    detail::unique<isr_clock, isr_clock_free> handle_;
+};
+
+/// Options of a cache, by the names of isr.h.
+class options {
+public:
+    options() : handle_(detail::made(isr_options_new())) {}
+    options&& set(const std::string& name, double value) && {
+        detail::check(isr_options_set_number(handle_.get(), name.c_str(), value));
+        return std::move(*this);
+    }
+    options&& set(const std::string& name, std::string_view value) && {
+        detail::check(isr_options_set_text(handle_.get(), name.c_str(), detail::str(value)));
+        return std::move(*this);
+    }
+    options&& set(const std::string& name, const std::vector<std::string>& values) && {
+        auto views = detail::strs(values);
+        detail::check(isr_options_set_texts(handle_.get(), name.c_str(), views.data(), views.size()));
+        return std::move(*this);
+    }
+    options&& clock(const isr::clock& clock) && {
+        detail::check(isr_options_set_clock(handle_.get(), clock.get()));
+        return std::move(*this);
+    }
+    isr_options* get() const noexcept { return handle_.get(); }
+
+private:
+    detail::unique<isr_options, isr_options_free> handle_;
+};
+
+/// Parameters of one path to prerender.
+class params {
+public:
+    params() : handle_(detail::made(isr_params_new())) {}
+    params&& set(const std::string& name, std::string_view value) && {
+        detail::check(isr_params_set(handle_.get(), name.c_str(), detail::str(value)));
+        return std::move(*this);
+    }
+    params&& set(const std::string& name, const std::vector<std::string>& values) && {
+        auto views = detail::strs(values);
+        detail::check(isr_params_set_list(handle_.get(), name.c_str(), views.data(), views.size()));
+        return std::move(*this);
+    }
+    isr_params* get() const noexcept { return handle_.get(); }
+
+private:
+    detail::unique<isr_params, isr_params_free> handle_;
+};
+
+/// Options of a route.
+class route {
+public:
+    route() : handle_(detail::made(isr_route_new())) {}
+    route&& revalidate(double seconds) && { return done(isr_route_set_revalidate(handle_.get(), seconds)); }
+    route&& expire(double seconds) && { return done(isr_route_set_expire(handle_.get(), seconds)); }
+    route&& timeout(double seconds) && { return done(isr_route_set_timeout(handle_.get(), seconds)); }
+    route&& dynamic_params(bool dynamic) && { return done(isr_route_set_dynamic_params(handle_.get(), dynamic)); }
+    route&& static_params(const params& p) && { return done(isr_route_add_static_params(handle_.get(), p.get())); }
+    route&& tag(std::string_view tag) && { return done(isr_route_add_tag(handle_.get(), detail::str(tag))); }
+    route&& query(const std::string& name) && { return done(isr_route_add_query(handle_.get(), name.c_str())); }
+    route&& vary(const std::string& name, const std::string& header) && {
+        return done(isr_route_add_vary(handle_.get(), name.c_str(), header.c_str()));
+    }
+    isr_route* get() const noexcept { return handle_.get(); }
+
+private:
+    route&& done(isr_status status) {
+        detail::check(status);
+        return std::move(*this);
+    }
+    detail::unique<isr_route, isr_route_free> handle_;
+};
+
+/// A request for a page; a plain path converts.
+class request {
+public:
+    request(std::string path) : path_(std::move(path)) {}
+    request(std::string_view path) : path_(path) {}
+    request(const char* path) : path_(path) {}
+    request&& variant(std::string name, std::string value) && {
+        variant_.emplace_back(std::move(name), std::move(value));
+        return std::move(*this);
+    }
+    request&& draft(bool draft = true) && {
+        draft_ = draft;
+        return std::move(*this);
+    }
+    request&& prefetch(bool prefetch = true) && {
+        prefetch_ = prefetch;
+        return std::move(*this);
+    }
+    /// The render from which the request comes, where it is made on another thread.
+    request&& within(const render& job) && {
+        within_ = isr_render_context(job.get());
+        return std::move(*this);
+    }
+    /// Hands the same to isr.h.
+    template <class F>
+    auto with(F&& f) const {
+        std::vector<isr_field> fields;
+        for (const auto& [name, value] : variant_) fields.push_back({detail::str(name), detail::str(value)});
+        isr_request raw = ISR_REQUEST_INIT;
+        raw.path = detail::str(path_);
+        raw.variant = fields.data();
+        raw.variant_count = fields.size();
+        raw.draft = draft_;
+        raw.prefetch = prefetch_;
+        raw.within = within_;
+        return f(&raw);
+    }
+
+private:
+    std::string path_;
+    std::vector<std::pair<std::string, std::string>> variant_;
+    bool draft_ = false, prefetch_ = false;
+    const isr_context* within_ = nullptr;
+};
+
+}  // namespace isr
+
+#endif  // ISR_OPTIONS_HPP
