@@ -56,8 +56,11 @@ pub fn call<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let py = callable.py();
     let hang = HangThread;
+    // By a pointer that the optimiser cannot see through: pyo3 declares the same function as one that never unwinds, and with
+    // that the guard's drop would be optimised away.
+    let function = std::hint::black_box(PyObject_Call as unsafe extern "C-unwind" fn(_, _, _) -> _);
     // SAFETY: the thread is attached, both pointers are borrowed from live references, no keywords is a null pointer.
-    let result = unsafe { PyObject_Call(callable.as_ptr(), args.as_ptr(), std::ptr::null_mut()) };
+    let result = unsafe { function(callable.as_ptr(), args.as_ptr(), std::ptr::null_mut()) };
     std::mem::forget(hang);
     // SAFETY: `PyObject_Call` gives a new reference, or null with an exception set.
     unsafe { Bound::from_owned_ptr_or_err(py, result) }
