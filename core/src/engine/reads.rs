@@ -225,7 +225,7 @@ impl Engine {
         }
     }
 
-    /// Runs a load that began on a pool thread, or here where the pool is full.
+    /// Runs a load that began on a pool thread.
     pub(crate) fn run_on_pool(self: &Arc<Self>, load: &Arc<Flight>) {
         for waiter in load.waiters.lock().iter_mut().filter(|w| w.link == Link::Lead) {
             waiter.link = Link::Join;
@@ -235,12 +235,11 @@ impl Engine {
             links::end_lead(parent);
             links::join(parent);
         }
-        let priority = if load.parent.is_some() { Priority::Nested } else { Priority::Waited };
-        if self.admit(load, priority).is_ok() {
+        match self.admit(load, Priority::Load) {
             // It counts as in flight since it began.
-            self.in_flight.end();
-        } else {
-            self.run(load);
+            Ok(()) => self.in_flight.end(),
+            // Closed, or no thread at all. Never here: it might wait for the very callback that ends on this thread.
+            Err(error) => drop(self.fail(load, error)),
         }
     }
 
