@@ -2,7 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::answer::{Answer, CacheWord, State};
 use crate::clock::Time;
@@ -16,6 +15,7 @@ use crate::links;
 use crate::memory::Inserted;
 use crate::page::{Page, PageResult};
 use crate::policy;
+use crate::sync::atomic::Ordering;
 
 /// A recorded outcome, as the waiters see it.
 enum Recorded {

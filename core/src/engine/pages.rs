@@ -1,7 +1,6 @@
 //! What a request for a page gets (semantics, sections 3 to 5).
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::answer::{Answer, CacheWord, Peek, State};
 use crate::cache::Put;
@@ -20,6 +19,8 @@ use crate::policy::{self, Judged};
 use crate::pool::Priority;
 use crate::render::{Context, Reason};
 use crate::route::{Variant, canonical};
+use crate::sync::MutexGuard;
+use crate::sync::atomic::Ordering;
 
 /// A stored page and its state.
 pub(crate) struct Stored {
@@ -214,7 +215,7 @@ impl Engine {
     fn wait_for_render(
         self: &Arc<Self>,
         target: &Arc<Target>,
-        mut shard: parking_lot::MutexGuard<'_, Shard>,
+        mut shard: MutexGuard<'_, Shard>,
         ask: Ask,
         done: Option<Done>,
         stored: Option<Stored>,

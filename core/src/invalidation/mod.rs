@@ -9,15 +9,14 @@ mod record;
 mod tags;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::Mutex;
 
 use crate::clock::Time;
 use crate::invalidation::overflow::Overflow;
 use crate::invalidation::paths::{PathRecords, covering};
 use crate::invalidation::record::Record;
 use crate::invalidation::tags::TagTable;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use overflow::Subject;
 pub(crate) use tags::{MAX_TAGS, Tag, check_tag};

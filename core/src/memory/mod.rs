@@ -6,14 +6,14 @@
 mod queues;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use ahash::RandomState;
 use hashbrown::{HashMap, HashTable};
-use parking_lot::{Mutex, RwLock};
 
 use crate::memory::queues::{Queue, Queues};
 use crate::page::Page;
+use crate::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Mutex, RwLock};
 
 const SHARDS: usize = 64;
 /// A hit raises the counter up to here.
