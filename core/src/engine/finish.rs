@@ -128,14 +128,14 @@ impl Engine {
                         page.set_routes_seen(version);
                         self.insert_unless_removed(path, &page)
                     }
-                    None => Some(self.memory.insert(page.clone())),
+                    None => self.memory.insert(page.clone(), || false),
                 };
                 Recorded::Page {
                     page,
-                    stored: inserted == Some(Inserted::Stored),
-                    storable: inserted != Some(Inserted::TooManyVariants),
+                    stored: inserted == Inserted::Stored,
+                    storable: inserted != Inserted::TooManyVariants,
                     personal: false,
-                    removed: inserted.is_none(),
+                    removed: inserted == Inserted::Removed,
                 }
             }
             Outcome::Pass { page, personal, remove } => {

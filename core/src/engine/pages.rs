@@ -407,7 +407,7 @@ impl Engine {
             Outcome::Store(page) => {
                 let mut shard = self.table.lock(&target.key);
                 page.set_routes_seen(target.routes_version);
-                if self.insert_unless_removed(&target.path, &page) != Some(Inserted::Stored) {
+                if self.insert_unless_removed(&target.path, &page) != Inserted::Stored {
                     return Ok(Put::NotStored);
                 }
                 shard.troubles.pop(&target.key);
@@ -416,19 +416,9 @@ impl Engine {
         }
     }
 
-    /// Stores a page, unless its path was removed after it began: `None`.
-    pub(crate) fn insert_unless_removed(&self, path: &str, page: &Arc<Page>) -> Option<Inserted> {
-        let started = page.started();
-        if self.inv.removed_after(path, started) {
-            return None;
-        }
-        let inserted = self.memory.insert(page.clone());
-        // A removal that is noted between the look and the insert may have looked for pages before the insert.
-        if self.inv.removed_after(path, started) {
-            self.memory.remove_path(path, started + 1);
-            return None;
-        }
-        Some(inserted)
+    /// Stores a page, unless its path was removed after it began.
+    pub(crate) fn insert_unless_removed(&self, path: &str, page: &Arc<Page>) -> Inserted {
+        self.memory.insert(page.clone(), || self.inv.removed_after(path, page.started()))
     }
 
     /// A render says that what was stored before it goes.
