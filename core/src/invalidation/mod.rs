@@ -15,7 +15,7 @@ use crate::invalidation::overflow::Overflow;
 use crate::invalidation::paths::{PathRecords, covering};
 use crate::invalidation::record::Record;
 use crate::invalidation::tags::TagTable;
-use crate::sync::Mutex;
+use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use overflow::Subject;
@@ -52,8 +52,9 @@ pub(crate) struct Invalidations {
     epoch: AtomicU64,
     /// The newest invalidation that readers must know of.
     latest: AtomicU64,
-    /// Held while records are written, so that they are published in the order of their epochs.
-    publish: Mutex<()>,
+    /// Held while records are written, so that they are published in the order of their epochs, and read, so that those of
+    /// one call are seen together.
+    publish: RwLock<()>,
     paths: PathRecords,
     tags: TagTable,
     overflow: Overflow,
@@ -64,7 +65,7 @@ impl Invalidations {
         Invalidations {
             epoch: AtomicU64::new(0),
             latest: AtomicU64::new(0),
-            publish: Mutex::new(()),
+            publish: RwLock::new(()),
             paths: PathRecords::new(max_records),
             tags: TagTable::new(max_records),
             overflow: Overflow::new(),
@@ -184,7 +185,7 @@ impl Invalidations {
     }
 
     fn publish(&self, write: impl FnOnce(u64)) {
-        let _order = self.publish.lock();
+        let _order = self.publish.write();
         let epoch = self.next_epoch();
         write(epoch);
         self.latest.store(epoch, Ordering::Release);
@@ -196,6 +197,7 @@ impl Invalidations {
         if self.latest() <= floor {
             return;
         }
+        let _whole = self.publish.read();
         for tag in names.tags.iter().filter(|t| t.latest() > floor) {
             tag.read(|r| {
                 r.ripen(now);
