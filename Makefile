@@ -91,7 +91,7 @@ test-core: build/.apt ## Unit, property and many-threads tests of the core
 	cargo test --locked -q -p libisr-core
 
 test-c: build/.apt ## The C library: ABI, header, symbols, valgrind
-	cargo test --locked -q -p libisr
+	cargo test --locked -q -p libisr --features testing
 
 test-python: build-python ## The Python module
 	cd bindings/python && ../../$(PY) -m pytest -q
@@ -122,6 +122,27 @@ scenarios: runners ## All four runners on a folder: make scenarios DIR=tests/sce
 bench: ## The hit path beside its peers
 	cargo bench -q -p libisr-core --bench hit -- 100000 1
 	cargo bench -q -p libisr-core --bench hit -- 100000 2
+
+# ---- install ------------------------------------------------------------------------------------------------------
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
+SONAME := libisr.so.$(basename $(VERSION))
+
+.PHONY: install
+install: build-c ## Install the C library and its headers (PREFIX=, DESTDIR=)
+	install -d $(DESTDIR)$(PREFIX)/lib/pkgconfig $(DESTDIR)$(PREFIX)/include/isr
+	install -m 755 $(RELEASE)/libisr.so $(DESTDIR)$(PREFIX)/lib/libisr.so.$(VERSION)
+	ln -sf libisr.so.$(VERSION) $(DESTDIR)$(PREFIX)/lib/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(PREFIX)/lib/libisr.so
+	install -m 644 $(RELEASE)/libisr.a $(DESTDIR)$(PREFIX)/lib/
+	install -m 644 include/isr.h include/isr.hpp $(DESTDIR)$(PREFIX)/include/
+	install -m 644 include/isr/* $(DESTDIR)$(PREFIX)/include/isr/
+	printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$${prefix}/lib' 'includedir=$${prefix}/include' '' 'Name: libisr' \
+	    'Description: Incremental static regeneration for every server' 'Version: $(VERSION)' \
+	    'Libs: -L$${libdir} -lisr' 'Libs.private: -lpthread -ldl -lm' 'Cflags: -I$${includedir}' \
+	    > $(DESTDIR)$(PREFIX)/lib/pkgconfig/libisr.pc
 
 .PHONY: clean
 clean: ## Remove everything that was built

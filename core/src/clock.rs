@@ -2,10 +2,9 @@
 
 use std::sync::{Arc, Weak};
 
-use parking_lot::Mutex;
-
 use crate::error::Error;
 use crate::lifetime::Lifetime;
+use crate::sync::Mutex;
 
 /// A point of time: nanoseconds since 1970-01-01 UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,12 +1,10 @@
 //! Renders and loads in flight: who waits for them, what they read, and their seat in the pool.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use ahash::RandomState;
 use hashbrown::HashMap;
 use lru::LruCache;
-use parking_lot::{Mutex, MutexGuard};
 
 use crate::answer::{Answer, CacheWord};
 use crate::clock::Time;
@@ -20,6 +18,8 @@ use crate::pool::Ticket;
 use crate::render::{Context, Reason};
 use crate::route::{Params, Variant};
 use crate::site::Route;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 use crate::timers::TimerId;
 
 /// Called once with an answer.

@@ -3,15 +3,16 @@
 
 use std::sync::Arc;
 
-use parking_lot::{Mutex, MutexGuard};
-
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::flight::{Flight, Seat, What};
 use crate::render::Context;
+use crate::sync::{Mutex, MutexGuard, global};
 
-/// Held while somebody inside a render or load begins to wait, so that two cannot begin to wait for each other.
-static WAITS: Mutex<()> = Mutex::new(());
+global! {
+    /// Held while somebody inside a render or load begins to wait, so that two cannot begin to wait for each other.
+    static WAITS: Mutex<()> = Mutex::new(());
+}
 
 pub(crate) fn lock_waits() -> MutexGuard<'static, ()> {
     WAITS.lock()

@@ -1,7 +1,6 @@
 //! A stored response, and the result of a render from which it is made. Data entries are stored in the same form.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::answer::{Answer, CacheWord};
 use crate::clock::Time;
@@ -11,6 +10,7 @@ use crate::lifetime::Lifetime;
 use crate::memory::Place;
 use crate::policy::Times;
 use crate::site::Route;
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// What a render gives: a page as the callback made it, unchecked.
 #[derive(Clone, Debug)]

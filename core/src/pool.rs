@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
-use parking_lot::Mutex;
-
+use crate::sync::Mutex;
+use crate::sync::channel::{Receiver, Sender, unbounded};
 use crate::threads::Threads;
 
 /// Who goes first when a seat is free.

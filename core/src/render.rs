@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::flight::{Flight, Target};
 use crate::page::{Page, PageResult};
 use crate::route::{Params, Variant};
+use crate::sync::thread;
 
 /// Why a page is rendered. Codes are stable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,9 +159,9 @@ impl Drop for RenderJob {
 /// Fails a job that was dropped. In a panic on the thread that runs the callback, whoever catches it knows the message.
 pub(crate) fn drop_unfinished(engine: &Arc<Engine>, flight: &Arc<Flight>, what: &str) {
     let caught =
-        std::thread::panicking() && Context::current().is_some_and(|c| Arc::ptr_eq(&c.0, flight));
+        thread::panicking() && Context::current().is_some_and(|c| Arc::ptr_eq(&c.0, flight));
     if !caught {
-        let how = if std::thread::panicking() { "panicked" } else { "ended without a result" };
+        let how = if thread::panicking() { "panicked" } else { "ended without a result" };
         let name = flight.what.name();
         // Over already: then there is nobody to tell.
         let _ = engine
@@ -172,7 +173,7 @@ pub(crate) fn drop_unfinished(engine: &Arc<Engine>, flight: &Arc<Flight>, what: 
 #[derive(Clone)]
 pub struct Context(pub(crate) Arc<Flight>);
 
-thread_local! {
+crate::sync::thread_local! {
     static CURRENT: RefCell<Vec<Context>> = const { RefCell::new(Vec::new()) };
 }
 

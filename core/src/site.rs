@@ -3,14 +3,13 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
-
 use crate::error::{Error, ErrorKind};
 use crate::invalidation::{Invalidations, MAX_TAGS, Tag, check_tag};
 use crate::lifetime::Lifetime;
 use crate::options::{Options, RouteOptions};
 use crate::render::Renderer;
 use crate::route::{Params, Pattern};
+use crate::sync::RwLock;
 
 /// A route.
 pub(crate) struct Route {

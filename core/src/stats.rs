@@ -1,8 +1,7 @@
 //! Counters, and what runs at the moment.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::{Condvar, Mutex};
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Condvar, Mutex, global};
 
 macro_rules! stats {
     (counted { $($(#[$doc:meta])* $name:ident,)* } measured { $($(#[$mdoc:meta])* $mname:ident,)* }) => {
@@ -89,9 +88,9 @@ impl Counter {
     }
 }
 
-thread_local! {
+crate::sync::thread_local! {
     static STRIPE: usize = {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
+        global! { static NEXT: AtomicU64 = AtomicU64::new(0); }
         NEXT.fetch_add(1, Ordering::Relaxed) as usize % STRIPES
     };
 }

@@ -4,12 +4,12 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use crate::sync::thread::{Builder, JoinHandle};
+use crate::sync::{Condvar, Mutex};
 
-thread_local! {
+crate::sync::thread_local! {
     /// Which of whose threads this is. Not `thread::current()`, which allocates on a thread of the host.
     static ME: Cell<(usize, u64)> = const { Cell::new((0, 0)) };
 }
@@ -48,7 +48,7 @@ impl Threads {
         let id = s.next;
         let threads = self.clone();
         let handle = Builder::new().name(name.into()).spawn(move || {
-            ME.set((threads.address(), id));
+            ME.with(|me| me.set((threads.address(), id)));
             let _ended = Ended { threads, id };
             body();
         })?;
@@ -59,7 +59,7 @@ impl Threads {
     /// Waits until all have ended but the calling one, if it is among them; whether that came in time. With no time at all it
     /// waits for nothing, not even for what a thread that has ended still tears down: the caller may hold what that needs.
     pub(crate) fn join(&self, timeout: Duration) -> bool {
-        let me = ME.get();
+        let me = ME.with(Cell::get);
         let runs = |(id, thread): (&u64, &Thread)| !thread.has_ended && (self.address(), *id) != me;
         let mut s = self.state.lock();
         if timeout.is_zero() {
@@ -95,7 +95,7 @@ impl Drop for Ended {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(feature = "shuttle")))]
 mod tests {
     use super::*;
 

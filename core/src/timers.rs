@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
-
 use crate::clock::{Clock, Time, TimeWatcher};
 use crate::lifetime::Lifetime;
+use crate::sync::{Condvar, Mutex};
 use crate::threads::Threads;
 
 type Action = Box<dyn FnOnce() + Send>;

@@ -55,9 +55,10 @@ test('what a callback throws or rejects with is the cause of the error that all 
   }
   await assert.rejects(async () => cache.get('/sync/error'), isr('render', 'an error'));
   await assert.rejects(async () => cache.get('/sync/text'), isr('render', 'a text'));
+  // What is remembered during the back-off does not keep the cause alive.
   assert.throws(
     () => cache.tryGet('/sync/error'),
-    (error) => error.cause === thrown.error,
+    (error) => error.message === 'an error' && error.cause === undefined,
   );
   await cache.close();
 });
@@ -220,21 +221,18 @@ test('close from within a render is refused at once', async () => {
   await cache.close();
 });
 
-test(
-  'a cache that nobody can reach any more is collected, whatever its callbacks refer to',
-  { skip: !globalThis.gc },
-  async () => {
-    let collected = false;
-    const registry = new FinalizationRegistry(() => (collected = true));
-    await (async () => {
-      const { cache } = manualCache();
-      cache.page('/p', () => cache.stats() && 'x');
-      await cache.get('/p');
-      registry.register(cache);
-    })();
-    await until(() => {
-      globalThis.gc();
-      return collected;
-    }, 'the collection');
-  },
-);
+test('a cache that nobody can reach any more is collected, whatever its callbacks refer to', async () => {
+  assert.ok(globalThis.gc, 'run with --expose-gc, as `npm test` does');
+  let collected = false;
+  const registry = new FinalizationRegistry(() => (collected = true));
+  await (async () => {
+    const { cache } = manualCache();
+    cache.page('/p', () => cache.stats() && 'x');
+    await cache.get('/p');
+    registry.register(cache);
+  })();
+  await until(() => {
+    globalThis.gc();
+    return collected;
+  }, 'the collection');
+});

@@ -2,7 +2,6 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::answer::{Answer, CacheWord, State};
 use crate::clock::Time;
@@ -16,6 +15,7 @@ use crate::links;
 use crate::memory::Inserted;
 use crate::page::{Page, PageResult};
 use crate::policy;
+use crate::sync::atomic::Ordering;
 
 /// A recorded outcome, as the waiters see it.
 enum Recorded {
@@ -128,14 +128,14 @@ impl Engine {
                         page.set_routes_seen(version);
                         self.insert_unless_removed(path, &page)
                     }
-                    None => Some(self.memory.insert(page.clone())),
+                    None => self.memory.insert(page.clone(), || false),
                 };
                 Recorded::Page {
                     page,
-                    stored: inserted == Some(Inserted::Stored),
-                    storable: inserted != Some(Inserted::TooManyVariants),
+                    stored: inserted == Inserted::Stored,
+                    storable: inserted != Inserted::TooManyVariants,
                     personal: false,
-                    removed: inserted.is_none(),
+                    removed: inserted == Inserted::Removed,
                 }
             }
             Outcome::Pass { page, personal, remove } => {

@@ -13,10 +13,7 @@ mod run;
 mod waiting;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
-
-use parking_lot::RwLock;
 
 use crate::answer::Answer;
 use crate::clock::{Clock, Time};
@@ -33,6 +30,8 @@ use crate::render::Renderer;
 use crate::route::Router;
 use crate::site::Route;
 use crate::stats::{Activity, Counters, Flights, Stats};
+use crate::sync::RwLock;
+use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::timers::Timers;
 
 pub(crate) use prerender::prerender;

@@ -1,7 +1,6 @@
 //! What a request for a page gets (semantics, sections 3 to 5).
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::answer::{Answer, CacheWord, Peek, State};
 use crate::cache::Put;
@@ -20,6 +19,8 @@ use crate::policy::{self, Judged};
 use crate::pool::Priority;
 use crate::render::{Context, Reason};
 use crate::route::{Variant, canonical};
+use crate::sync::MutexGuard;
+use crate::sync::atomic::Ordering;
 
 /// A stored page and its state.
 pub(crate) struct Stored {
@@ -214,7 +215,7 @@ impl Engine {
     fn wait_for_render(
         self: &Arc<Self>,
         target: &Arc<Target>,
-        mut shard: parking_lot::MutexGuard<'_, Shard>,
+        mut shard: MutexGuard<'_, Shard>,
         ask: Ask,
         done: Option<Done>,
         stored: Option<Stored>,
@@ -406,7 +407,7 @@ impl Engine {
             Outcome::Store(page) => {
                 let mut shard = self.table.lock(&target.key);
                 page.set_routes_seen(target.routes_version);
-                if self.insert_unless_removed(&target.path, &page) != Some(Inserted::Stored) {
+                if self.insert_unless_removed(&target.path, &page) != Inserted::Stored {
                     return Ok(Put::NotStored);
                 }
                 shard.troubles.pop(&target.key);
@@ -415,19 +416,9 @@ impl Engine {
         }
     }
 
-    /// Stores a page, unless its path was removed after it began: `None`.
-    pub(crate) fn insert_unless_removed(&self, path: &str, page: &Arc<Page>) -> Option<Inserted> {
-        let started = page.started();
-        if self.inv.removed_after(path, started) {
-            return None;
-        }
-        let inserted = self.memory.insert(page.clone());
-        // A removal that is noted between the look and the insert may have looked for pages before the insert.
-        if self.inv.removed_after(path, started) {
-            self.memory.remove_path(path, started + 1);
-            return None;
-        }
-        Some(inserted)
+    /// Stores a page, unless its path was removed after it began.
+    pub(crate) fn insert_unless_removed(&self, path: &str, page: &Arc<Page>) -> Inserted {
+        self.memory.insert(page.clone(), || self.inv.removed_after(path, page.started()))
     }
 
     /// A render says that what was stored before it goes.

@@ -4,8 +4,6 @@ use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use crate::answer::{Answer, CacheWord};
 use crate::cache::{OnProgress, PrerenderDone, PrerenderProgress, PrerenderReport};
 use crate::engine::{Engine, Step};
@@ -13,6 +11,7 @@ use crate::error::{Error, ErrorKind};
 use crate::flight::{Done, Purpose};
 use crate::lifetime::Lifetime;
 use crate::render::Context;
+use crate::sync::Mutex;
 
 /// Waits before the second, third and fourth attempt, in milliseconds; up to 30 % is added at random.
 const RETRY_AFTER: [u64; 3] = [500, 1000, 2000];

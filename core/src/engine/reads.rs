@@ -1,7 +1,6 @@
 //! What a read of a data entry gets (semantics, section 8).
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::answer::{Answer, CacheWord, State};
 use crate::clock::Time;
@@ -17,6 +16,7 @@ use crate::oneshot::oneshot;
 use crate::pool::Priority;
 use crate::render::{Context, Reason};
 use crate::site::dedup;
+use crate::sync::atomic::Ordering;
 
 /// The first byte of a data entry's key: no path begins with it.
 const DATA: u8 = 1;

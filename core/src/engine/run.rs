@@ -11,6 +11,7 @@ use crate::flight::{Flight, Seat, What};
 use crate::lifetime::Lifetime;
 use crate::pool::{Admitted, Job, Priority, Refused};
 use crate::render::{Context, RenderJob};
+use crate::sync::atomic::Ordering;
 
 /// A flight on its way to a pool thread.
 pub(crate) struct Flown {
@@ -126,7 +127,7 @@ impl Engine {
                 self.counters.renders.add();
                 let identity = target.route.pattern.identity();
                 let floor = self.inv.data_floor(&target.path, identity, self.clock.now());
-                flight.data_floor.store(floor, std::sync::atomic::Ordering::SeqCst);
+                flight.data_floor.store(floor, Ordering::SeqCst);
                 target.route.timeout
             }
             What::Data(_) => {

@@ -9,15 +9,14 @@ mod record;
 mod tags;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
-use parking_lot::Mutex;
 
 use crate::clock::Time;
 use crate::invalidation::overflow::Overflow;
 use crate::invalidation::paths::{PathRecords, covering};
 use crate::invalidation::record::Record;
 use crate::invalidation::tags::TagTable;
+use crate::sync::RwLock;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use overflow::Subject;
 pub(crate) use tags::{MAX_TAGS, Tag, check_tag};
@@ -53,8 +52,9 @@ pub(crate) struct Invalidations {
     epoch: AtomicU64,
     /// The newest invalidation that readers must know of.
     latest: AtomicU64,
-    /// Held while records are written, so that they are published in the order of their epochs.
-    publish: Mutex<()>,
+    /// Held while records are written, so that they are published in the order of their epochs, and read, so that those of
+    /// one call are seen together.
+    publish: RwLock<()>,
     paths: PathRecords,
     tags: TagTable,
     overflow: Overflow,
@@ -65,7 +65,7 @@ impl Invalidations {
         Invalidations {
             epoch: AtomicU64::new(0),
             latest: AtomicU64::new(0),
-            publish: Mutex::new(()),
+            publish: RwLock::new(()),
             paths: PathRecords::new(max_records),
             tags: TagTable::new(max_records),
             overflow: Overflow::new(),
@@ -185,7 +185,7 @@ impl Invalidations {
     }
 
     fn publish(&self, write: impl FnOnce(u64)) {
-        let _order = self.publish.lock();
+        let _order = self.publish.write();
         let epoch = self.next_epoch();
         write(epoch);
         self.latest.store(epoch, Ordering::Release);
@@ -197,6 +197,7 @@ impl Invalidations {
         if self.latest() <= floor {
             return;
         }
+        let _whole = self.publish.read();
         for tag in names.tags.iter().filter(|t| t.latest() > floor) {
             tag.read(|r| {
                 r.ripen(now);

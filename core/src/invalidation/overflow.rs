@@ -1,12 +1,11 @@
 //! Where the oldest records go when there are too many: merged by hash into a fixed number of slots. An entry that shares a
 //! slot with another may be rendered once too often, never once too rarely.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use ahash::RandomState;
-use parking_lot::Mutex;
 
 use crate::invalidation::record::Record;
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 const SLOTS: usize = 4096;
 

@@ -2,10 +2,10 @@
 
 use ahash::RandomState;
 use hashbrown::HashMap;
-use parking_lot::RwLock;
 
 use crate::invalidation::overflow::{Overflow, Subject};
 use crate::invalidation::record::Record;
+use crate::sync::RwLock;
 
 type Map = HashMap<Box<str>, Record, RandomState>;
 

@@ -1,15 +1,15 @@
 //! Tags: one node each, which pages and data entries point to.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::RandomState;
 use hashbrown::HashMap;
-use parking_lot::{Mutex, RwLock};
 
 use crate::error::{Error, ErrorKind};
 use crate::invalidation::overflow::{Overflow, Subject};
 use crate::invalidation::record::Record;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock};
 
 /// Most tags of one page or data entry (semantics, section 6).
 pub(crate) const MAX_TAGS: usize = 128;

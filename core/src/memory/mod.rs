@@ -6,14 +6,14 @@
 mod queues;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
 
 use ahash::RandomState;
 use hashbrown::{HashMap, HashTable};
-use parking_lot::{Mutex, RwLock};
 
 use crate::memory::queues::{Queue, Queues};
 use crate::page::Page;
+use crate::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::{Mutex, RwLock};
 
 const SHARDS: usize = 64;
 /// A hit raises the counter up to here.
@@ -33,6 +33,8 @@ pub(crate) enum Inserted {
     Stored,
     /// A page whose render began later is stored.
     Older,
+    /// Its path was removed after its render began.
+    Removed,
     /// The path has `max_variants` other variants.
     TooManyVariants,
     /// It alone is larger than the store.
@@ -92,13 +94,19 @@ impl Memory {
     }
 
     /// Stores an entry unless a newer one is there, and evicts what is too much.
-    pub(crate) fn insert(&self, page: Arc<Page>) -> Inserted {
+    ///
+    /// `removed` tells whether its path was removed after it began. It is asked where no [`remove_path`](Memory::remove_path)
+    /// can come between the question and the insert.
+    pub(crate) fn insert(&self, page: Arc<Page>, removed: impl FnOnce() -> bool) -> Inserted {
         let cost = page.cost();
+        let hash = self.hasher.hash_one(page.key());
+        let mut books = self.books.lock();
+        if removed() {
+            return Inserted::Removed;
+        }
         if cost > self.max_bytes {
             return Inserted::TooLarge;
         }
-        let hash = self.hasher.hash_one(page.key());
-        let mut books = self.books.lock();
         let mut replaced = None;
         {
             let mut shard = self.shard(hash).write();
@@ -134,7 +142,8 @@ impl Memory {
         Inserted::Stored
     }
 
-    /// Removes a path with all its variants, as far as they began before `epoch`.
+    /// Removes a path with all its variants, as far as they began before `epoch`. The removal is on record before, so that
+    /// whatever is inserted after it knows.
     pub(crate) fn remove_path(&self, path: &str, epoch: u64) {
         let mut books = self.books.lock();
         let mut keys = books.variants.get(path).cloned().unwrap_or_default();
@@ -247,18 +256,29 @@ mod tests {
         }))
     }
 
+    fn put(m: &Memory, page: Arc<Page>) -> Inserted {
+        m.insert(page, || false)
+    }
+
     fn plain(n: usize) -> Arc<Page> {
         let key = format!("/p/{n}");
         page(&key, key.len(), 1000, 1)
     }
 
     #[test]
+    fn a_page_removed_while_it_was_rendered_is_not_stored() {
+        let m = Memory::new(1 << 20, 64);
+        assert_eq!(m.insert(plain(1), || true), Inserted::Removed);
+        assert_eq!((m.bytes(), m.entries()), (0, 0));
+    }
+
+    #[test]
     fn an_older_page_never_replaces_a_newer_one() {
         let m = Memory::new(1 << 20, 64);
-        assert_eq!(m.insert(page("/a", 2, 10, 5)), Inserted::Stored);
-        assert_eq!(m.insert(page("/a", 2, 20, 4)), Inserted::Older);
+        assert_eq!(put(&m, page("/a", 2, 10, 5)), Inserted::Stored);
+        assert_eq!(put(&m, page("/a", 2, 20, 4)), Inserted::Older);
         assert_eq!(m.get(b"/a").unwrap().body().len(), 10);
-        assert_eq!(m.insert(page("/a", 2, 30, 6)), Inserted::Stored);
+        assert_eq!(put(&m, page("/a", 2, 30, 6)), Inserted::Stored);
         assert_eq!((m.get(b"/a").unwrap().body().len(), m.entries()), (30, 1));
     }
 
@@ -266,7 +286,7 @@ mod tests {
     fn bytes_are_what_is_stored_and_stay_below_the_bound() {
         let m = Memory::new(100_000, 64);
         for n in 0..1000 {
-            m.insert(plain(n % 300));
+            put(&m, plain(n % 300));
             assert!(m.bytes() <= 100_000);
         }
         let live: u64 =
@@ -282,11 +302,11 @@ mod tests {
     fn a_flood_of_unknown_paths_does_not_push_out_what_is_used() {
         let m = Memory::new(200_000, 64);
         for n in 0..50 {
-            m.insert(plain(n));
+            put(&m, plain(n));
             m.get(format!("/p/{n}").as_bytes());
         }
         for n in 1000..20_000 {
-            m.insert(plain(n));
+            put(&m, plain(n));
             let hot = n % 50;
             m.get(format!("/p/{hot}").as_bytes());
         }
@@ -297,25 +317,25 @@ mod tests {
     #[test]
     fn variants_of_a_path_are_capped_and_go_with_it() {
         let m = Memory::new(1 << 20, 2);
-        assert_eq!(m.insert(page("/a", 2, 1, 1)), Inserted::Stored);
-        assert_eq!(m.insert(page("/a\0x", 2, 1, 1)), Inserted::Stored);
-        assert_eq!(m.insert(page("/a\0y", 2, 1, 1)), Inserted::Stored);
-        assert_eq!(m.insert(page("/a\0z", 2, 1, 1)), Inserted::TooManyVariants);
+        assert_eq!(put(&m, page("/a", 2, 1, 1)), Inserted::Stored);
+        assert_eq!(put(&m, page("/a\0x", 2, 1, 1)), Inserted::Stored);
+        assert_eq!(put(&m, page("/a\0y", 2, 1, 1)), Inserted::Stored);
+        assert_eq!(put(&m, page("/a\0z", 2, 1, 1)), Inserted::TooManyVariants);
         assert_eq!(
-            m.insert(page("/a\0y", 2, 1, 2)),
+            put(&m, page("/a\0y", 2, 1, 2)),
             Inserted::Stored,
             "one that is there is replaced"
         );
         m.remove_path("/a", 2);
         assert!(m.peek(b"/a").is_none() && m.peek(b"/a\0x").is_none());
         assert!(m.peek(b"/a\0y").is_some(), "it began after the removal");
-        assert_eq!(m.insert(page("/a\0z", 2, 1, 1)), Inserted::Stored);
+        assert_eq!(put(&m, page("/a\0z", 2, 1, 1)), Inserted::Stored);
     }
 
     #[test]
     fn what_is_larger_than_the_store_is_not_stored() {
         let m = Memory::new(1000, 64);
-        assert_eq!(m.insert(plain(1)), Inserted::TooLarge);
+        assert_eq!(put(&m, plain(1)), Inserted::TooLarge);
         assert_eq!(m.bytes(), 0);
     }
 }

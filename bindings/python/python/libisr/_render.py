@@ -228,7 +228,8 @@ class Route:
 
 def fail(native: _RenderJob, error: BaseException) -> None:
     """Fails a render that may be over."""
-    _log(native, error)
+    if not native.context.cancelled:
+        _log(native, error)
     with contextlib.suppress(Finished):
         native.fail(error)
 

@@ -1,0 +1,211 @@
+//! The types of `parking_lot` and `crossbeam_channel` that the core uses, made of those of `shuttle`.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use shuttle::rand::Rng;
+
+pub(crate) use shuttle::sync::atomic;
+pub(crate) use shuttle::{thread, thread_local};
+
+/// A static of a type from this module: new in each execution.
+macro_rules! global {
+    ($(#[$doc:meta])* static $name:ident: $type:ty = $init:expr;) => {
+        shuttle::lazy_static! {
+            $(#[$doc])*
+            static ref $name: $type = $init;
+        }
+    };
+}
+pub(crate) use global;
+
+#[derive(Default)]
+pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
+
+pub(crate) struct MutexGuard<'a, T> {
+    /// Empty only while a condition variable waits.
+    held: Option<shuttle::sync::MutexGuard<'a, T>>,
+    mutex: &'a shuttle::sync::Mutex<T>,
+}
+
+impl<T> Mutex<T> {
+    #[track_caller]
+    pub(crate) const fn new(value: T) -> Mutex<T> {
+        Mutex(shuttle::sync::Mutex::new(value))
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        MutexGuard { held: Some(locked(&self.0)), mutex: &self.0 }
+    }
+}
+
+fn locked<T>(mutex: &shuttle::sync::Mutex<T>) -> shuttle::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<T: fmt::Debug> fmt::Debug for Mutex<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl<T> Deref for MutexGuard<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        self.held.as_ref().expect("locked")
+    }
+}
+
+impl<T> DerefMut for MutexGuard<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        self.held.as_mut().expect("locked")
+    }
+}
+
+pub(crate) struct RwLock<T>(shuttle::sync::RwLock<T>);
+
+impl<T> RwLock<T> {
+    #[track_caller]
+    pub(crate) const fn new(value: T) -> RwLock<T> {
+        RwLock(shuttle::sync::RwLock::new(value))
+    }
+
+    pub(crate) fn read(&self) -> shuttle::sync::RwLockReadGuard<'_, T> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn write(&self) -> shuttle::sync::RwLockWriteGuard<'_, T> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What waits for longer than this waits for ever.
+const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+
+#[derive(Default)]
+pub(crate) struct Condvar(shuttle::sync::Condvar);
+
+impl Condvar {
+    #[track_caller]
+    pub(crate) const fn new() -> Condvar {
+        Condvar(shuttle::sync::Condvar::new())
+    }
+
+    pub(crate) fn notify_one(&self) {
+        self.0.notify_one();
+    }
+
+    pub(crate) fn notify_all(&self) {
+        self.0.notify_all();
+    }
+
+    pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+        let held = guard.held.take().expect("locked");
+        guard.held = Some(self.0.wait(held).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Shuttle has no time: this ends, for no reason but that, whenever others have had a turn.
+    pub(crate) fn wait_for<T>(&self, guard: &mut MutexGuard<'_, T>, timeout: Duration) {
+        if timeout > FOREVER {
+            return self.wait(guard);
+        }
+        drop(guard.held.take());
+        shuttle::thread::yield_now();
+        guard.held = Some(locked(guard.mutex));
+    }
+
+    /// Times out at any point, unless it waits for ever.
+    pub(crate) fn wait_while_for<T>(
+        &self,
+        guard: &mut MutexGuard<'_, T>,
+        mut condition: impl FnMut(&mut T) -> bool,
+        timeout: Duration,
+    ) {
+        let mut in_time = !timeout.is_zero();
+        while in_time && condition(guard) {
+            self.wait_for(guard, timeout);
+            in_time = timeout > FOREVER || shuttle::rand::thread_rng().gen_ratio(7, 8);
+        }
+    }
+}
+
+/// An unbounded channel with many receivers.
+pub(crate) mod channel {
+    use std::collections::VecDeque;
+    use std::sync::Arc;
+
+    use super::{Condvar, Mutex};
+
+    pub(crate) struct Sender<T>(Arc<Channel<T>>);
+    pub(crate) struct Receiver<T>(Arc<Channel<T>>);
+    /// Every sender is gone and all was received.
+    pub(crate) struct RecvError;
+    /// Every receiver is gone.
+    pub(crate) struct SendError<T>(pub(crate) T);
+
+    struct Channel<T> {
+        state: Mutex<State<T>>,
+        changed: Condvar,
+    }
+
+    struct State<T> {
+        sent: VecDeque<T>,
+        senders: usize,
+        receivers: usize,
+    }
+
+    pub(crate) fn unbounded<T>() -> (Sender<T>, Receiver<T>) {
+        let state = State { sent: VecDeque::new(), senders: 1, receivers: 1 };
+        let channel = Arc::new(Channel { state: Mutex::new(state), changed: Condvar::new() });
+        (Sender(channel.clone()), Receiver(channel))
+    }
+
+    impl<T> Sender<T> {
+        pub(crate) fn send(&self, value: T) -> Result<(), SendError<T>> {
+            let mut s = self.0.state.lock();
+            if s.receivers == 0 {
+                return Err(SendError(value));
+            }
+            s.sent.push_back(value);
+            drop(s);
+            self.0.changed.notify_one();
+            Ok(())
+        }
+    }
+
+    impl<T> Clone for Sender<T> {
+        fn clone(&self) -> Sender<T> {
+            self.0.state.lock().senders += 1;
+            Sender(self.0.clone())
+        }
+    }
+
+    impl<T> Drop for Sender<T> {
+        fn drop(&mut self) {
+            self.0.state.lock().senders -= 1;
+            self.0.changed.notify_all();
+        }
+    }
+
+    impl<T> Receiver<T> {
+        pub(crate) fn recv(&self) -> Result<T, RecvError> {
+            let mut s = self.0.state.lock();
+            loop {
+                match s.sent.pop_front() {
+                    Some(value) => return Ok(value),
+                    None if s.senders == 0 => return Err(RecvError),
+                    None => self.0.changed.wait(&mut s),
+                }
+            }
+        }
+    }
+
+    impl<T> Drop for Receiver<T> {
+        fn drop(&mut self) {
+            self.0.state.lock().receivers -= 1;
+        }
+    }
+}
