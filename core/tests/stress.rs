@@ -308,6 +308,18 @@ fn run(
     ticks.join().unwrap();
 }
 
+/// A render counts until after all who waited for it were told.
+fn nothing_is_left(seed: u64, cache: &Cache) {
+    for _ in 0..PATIENCE.as_millis() {
+        let left = cache.activity();
+        if (left.queued, left.running, left.waiting) == (0, 0, 0) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    panic!("seed {seed}: left over: {:?}", cache.activity());
+}
+
 fn seed() -> u64 {
     let seed = std::env::var("ISR_STRESS_SEED").ok().and_then(|s| s.parse().ok());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
@@ -320,16 +332,7 @@ fn no_answer_is_too_old_and_everybody_is_answered() {
     let (seed, world) = (seed(), Arc::new(World::default()));
     let (cache, clock) = open(&world);
     run(seed, &world, &cache, &clock, || {});
-    let mut patience = PATIENCE.as_millis();
-    loop {
-        let left = cache.activity();
-        if (left.queued, left.running, left.waiting) == (0, 0, 0) {
-            break;
-        }
-        patience -= 1;
-        assert!(patience > 0, "seed {seed}: left over: {left:?}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    nothing_is_left(seed, &cache);
     let stats = cache.stats();
     println!("{stats:?}");
     assert!(stats.bytes_stored <= MAX_BYTES, "seed {seed}: {} bytes", stats.bytes_stored);
@@ -351,7 +354,6 @@ fn closing_in_the_midst_of_it_answers_everybody() {
             std::thread::sleep(Duration::from_millis(20));
             closing.close(Duration::ZERO);
         });
-        let left = cache.activity();
-        assert_eq!((left.queued, left.running), (0, 0), "seed {seed}: {left:?}");
+        nothing_is_left(seed, &cache);
     }
 }
