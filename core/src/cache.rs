@@ -303,7 +303,7 @@ impl Cache {
     /// Removes the stored pages of these paths, all variants.
     ///
     /// # Errors
-    /// `InvalidPath`. Then nothing has happened.
+    /// `InvalidPath`; `InvalidArgument` for a pattern. Then nothing has happened.
     pub fn remove(&self, paths: &[&str]) -> Result<(), Error> {
         self.engine().remove(paths)
     }

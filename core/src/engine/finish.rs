@@ -130,6 +130,9 @@ impl Engine {
                     }
                     None => self.memory.insert(page.clone(), || false),
                 };
+                if inserted == Inserted::TooLarge {
+                    self.counters.too_large.add();
+                }
                 Recorded::Page {
                     page,
                     stored: inserted == Inserted::Stored,
