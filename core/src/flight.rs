@@ -222,6 +222,11 @@ impl Flight {
         self.what.key()
     }
 
+    /// Whether it is one of this cache: keys, epochs and tags of another one mean something else.
+    pub(crate) fn is_of(&self, engine: &Engine) -> bool {
+        std::ptr::eq(self.engine.as_ptr(), engine)
+    }
+
     pub(crate) fn started(&self) -> u64 {
         self.started.load(Ordering::SeqCst)
     }

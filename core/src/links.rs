@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::flight::{Flight, Seat, What};
 use crate::render::Context;
@@ -19,14 +20,14 @@ pub(crate) fn lock_waits() -> MutexGuard<'static, ()> {
 
 /// Whether whatever is asked for from here waits, directly or through others, for this `from`: walks from the asking
 /// callback up to all who wait for it.
-pub(crate) fn check_self_wait(from: &Context, what: &What) -> Result<(), Error> {
+pub(crate) fn check_self_wait(engine: &Engine, from: &Context, what: &What) -> Result<(), Error> {
     let mut todo = vec![from.0.clone()];
     let mut seen: Vec<Arc<Flight>> = Vec::new();
     while let Some(flight) = todo.pop() {
         if seen.iter().any(|f| Arc::ptr_eq(f, &flight)) || flight.is_over() {
             continue;
         }
-        if flight.key() == what.key() {
+        if flight.is_of(engine) && flight.key() == what.key() {
             return Err(Error::invalid(match what {
                 What::Page(t) => {
                     format!(

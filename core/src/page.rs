@@ -217,6 +217,12 @@ impl Page {
         (self.parts.path_len > 0 && self.parts.key.len() > self.parts.path_len).then(|| self.path())
     }
 
+    /// Whether this route made it, or one with the same pattern.
+    pub(crate) fn is_of(&self, route: &Route) -> bool {
+        let own = self.parts.route.as_ref();
+        own.is_some_and(|own| own.pattern.identity() == route.pattern.identity())
+    }
+
     /// Whether its key is a path and nothing else.
     pub(crate) fn is_plain(&self) -> bool {
         self.parts.path_len == self.parts.key.len()

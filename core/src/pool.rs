@@ -12,12 +12,21 @@ use crate::threads::Threads;
 /// Who goes first when a seat is free.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Priority {
+    /// A load that somebody waits for. It is no render: `max_queue` is not for it.
+    Load,
     /// Another callback stands still until it is done. First, else all who are queued would begin, each to stand still in turn.
     Nested,
     /// Somebody waits.
     Waited,
     Background,
     Prerender,
+}
+
+impl Priority {
+    /// Whether `max_queue` is for it. Prerenders wait for room.
+    fn is_counted(self) -> bool {
+        !matches!(self, Priority::Load | Priority::Prerender)
+    }
 }
 
 /// A job's place in the queue.
@@ -58,7 +67,7 @@ pub(crate) struct Pool<J> {
 
 struct Schedule<J> {
     queue: BTreeMap<Ticket, J>,
-    /// Queued jobs that count for `max_queue`: all but prerenders, which wait for room.
+    /// Queued jobs that count for `max_queue`.
     counted: usize,
     taken: usize,
     /// Threads that wait for a job that nobody has sent yet.
@@ -103,7 +112,7 @@ impl<J: Job> Pool<J> {
                 }
             };
         }
-        if priority != Priority::Prerender {
+        if priority.is_counted() {
             if s.counted >= self.max_queue {
                 return Err((Refused::Full, job));
             }
@@ -122,7 +131,7 @@ impl<J: Job> Pool<J> {
         }
         let mut s = self.state.lock();
         let job = s.queue.remove(&ticket)?;
-        if ticket.0 == Priority::Prerender {
+        if !ticket.0.is_counted() {
             s.counted += 1;
         }
         let ticket = Ticket(priority, ticket.1);
@@ -138,7 +147,7 @@ impl<J: Job> Pool<J> {
             s.taken -= 1;
             while s.taken < self.seats {
                 let Some((ticket, job)) = s.queue.pop_first() else { break };
-                if ticket.0 != Priority::Prerender {
+                if ticket.0.is_counted() {
                     s.counted -= 1;
                 }
                 s.taken += 1;

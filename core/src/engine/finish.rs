@@ -226,20 +226,25 @@ impl Engine {
     /// Answers one who waited, or lets him ask again where this result is not for him.
     fn settle(self: &Arc<Self>, waiter: Waiter, flight: &Flight, recorded: &Recorded, now: Time) {
         let ask = &waiter.ask;
-        let inside = ask.purpose == Purpose::Read && ask.within.is_some();
+        let inside = self.inside(ask);
         let result = match recorded {
             Recorded::Page { personal: true, .. } if !waiter.owns => return self.ask_again(waiter),
             Recorded::Page { page, stored, storable, removed, .. } => {
                 let too_old = !flight.live
-                    && self.inv.between(page.names(), flight.started(), ask.asked, inside, now);
+                    && self.inv.between(
+                        page.names(),
+                        flight.started(),
+                        ask.asked,
+                        inside.is_some(),
+                        now,
+                    );
                 // What it read itself may be older than a path call that covers the page asked for.
-                let floor =
-                    ask.within.as_ref().map_or(0, |w| w.0.data_floor.load(Ordering::SeqCst));
-                if too_old || (inside && !flight.live && page.oldest() <= floor) {
+                let floor = inside.map_or(0, |w| w.0.data_floor.load(Ordering::SeqCst));
+                if too_old || (inside.is_some() && !flight.live && page.oldest() <= floor) {
                     return self.ask_again(waiter);
                 }
-                if let (true, Some(within)) = (inside, &ask.within) {
-                    within.0.deps.lock().add_entry(page);
+                if let Some(inside) = inside {
+                    inside.0.deps.lock().add_entry(page);
                 }
                 let word =
                     if *storable { ask.word.unwrap_or(CacheWord::Miss) } else { CacheWord::Bypass };
@@ -247,8 +252,8 @@ impl Engine {
                 Ok(Answer { page: page.clone(), word, stored: *stored, invalidated, now })
             }
             Recorded::Failed(error) => {
-                if let (true, Some(within), What::Data(target)) = (inside, &ask.within, &ask.what) {
-                    let mut deps = within.0.deps.lock();
+                if let (Some(inside), What::Data(target)) = (inside, &ask.what) {
+                    let mut deps = inside.0.deps.lock();
                     deps.add(target.revalidate, &target.tags);
                     let nested = flight.deps.lock();
                     deps.add(nested.revalidate, &nested.tags);
@@ -263,7 +268,7 @@ impl Engine {
     fn instead_of(&self, error: &Error, ask: &Ask, now: Time) -> Result<Answer, Error> {
         let keeps_last_good = match ask.purpose {
             Purpose::Get | Purpose::Prefetch => true,
-            Purpose::Read => ask.within.is_none(),
+            Purpose::Read => self.inside(ask).is_none(),
             Purpose::Draft | Purpose::Regenerate | Purpose::Prerender => false,
         };
         let page = self.memory.peek(ask.what.key()).filter(|_| keeps_last_good);

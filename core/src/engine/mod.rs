@@ -6,6 +6,7 @@
 mod finish;
 mod invalidate;
 mod pages;
+mod passive;
 mod prerender;
 mod reads;
 mod result;

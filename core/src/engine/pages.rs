@@ -2,19 +2,16 @@
 
 use std::sync::Arc;
 
-use crate::answer::{Answer, CacheWord, Peek, State};
-use crate::cache::Put;
+use crate::answer::{Answer, CacheWord, State};
 use crate::clock::Time;
-use crate::engine::result::Outcome;
 use crate::engine::waiting::{newest_joinable, stand_still};
 use crate::engine::{Engine, Step};
 use crate::error::{Error, ErrorKind};
-use crate::flight::{Ask, Deps, Done, Flight, Purpose, Seat, Shard, Target, Trouble, What};
+use crate::flight::{Ask, Done, Flight, Purpose, Seat, Shard, Target, Trouble, What};
 use crate::invalidation::Names;
 use crate::lifetime::Lifetime;
 use crate::links;
-use crate::memory::Inserted;
-use crate::page::{Page, PageResult, Parts};
+use crate::page::{Page, Parts};
 use crate::policy::{self, Judged};
 use crate::pool::Priority;
 use crate::render::{Context, Reason};
@@ -151,9 +148,12 @@ impl Engine {
         self.wait_for_render(target, shard, ask, done, stored, now)
     }
 
-    /// The stored page of a target.
+    /// The stored page of a target. One that another route made, before this one was added, is none.
     pub(crate) fn stored(&self, target: &Target, now: Time) -> Option<Stored> {
         let page = self.memory.get(&target.key)?;
+        if !page.is_of(&target.route) {
+            return None;
+        }
         page.set_routes_seen(target.routes_version);
         let judged = self.judge(&page, now);
         Some(Stored { page, judged })
@@ -227,7 +227,7 @@ impl Engine {
         // From here to the waiter's entry nobody else inside a callback may begin to wait.
         let waits = ask.within.is_some().then(links::lock_waits);
         if let Some(within) = &ask.within
-            && let Err(error) = links::check_self_wait(within, &ask.what)
+            && let Err(error) = links::check_self_wait(self, within, &ask.what)
         {
             return Step::Ready(Err(error), done);
         }
@@ -276,7 +276,7 @@ impl Engine {
         let mut shard = self.table.lock(&target.key);
         let waits = ask.within.is_some().then(links::lock_waits);
         if let Some(within) = &ask.within
-            && let Err(error) = links::check_self_wait(within, &ask.what)
+            && let Err(error) = links::check_self_wait(self, within, &ask.what)
         {
             return Step::Ready(Err(error), Some(done));
         }
@@ -367,64 +367,6 @@ impl Engine {
             invalidated: false,
             now,
         }
-    }
-
-    pub(crate) fn peek(&self, path: &str, variant: Option<&Variant>) -> Result<Peek, Error> {
-        let target = self.target(path, variant)?;
-        let page = self.memory.peek(&target.key).filter(|_| target.route.serves(&target.path));
-        let now = self.clock.now();
-        Ok(match page {
-            None => Peek { state: State::Missing, page: None, age_secs: 0 },
-            Some(page) => Peek {
-                state: self.judge(&page, now).state,
-                age_secs: now.since(page.generated()).nanos().unwrap_or(0) / 1_000_000_000,
-                page: Some(page),
-            },
-        })
-    }
-
-    /// Stores a page that was rendered elsewhere.
-    pub(crate) fn put(
-        self: &Arc<Self>,
-        path: &str,
-        variant: Option<&Variant>,
-        result: PageResult,
-        started: u64,
-    ) -> Result<Put, Error> {
-        let target = self.target(path, variant)?;
-        if !target.route.serves(&target.path) {
-            return Ok(Put::NotStored);
-        }
-        let started = started.min(self.inv.now());
-        match self.page_outcome(&target, result, started, &Deps::none()) {
-            Outcome::Fail(error) => Err(error),
-            Outcome::Pass { remove, .. } => {
-                if remove {
-                    self.remove_older(&target.path, started);
-                }
-                Ok(Put::NotStored)
-            }
-            Outcome::Store(page) => {
-                let mut shard = self.table.lock(&target.key);
-                page.set_routes_seen(target.routes_version);
-                if self.insert_unless_removed(&target.path, &page) != Inserted::Stored {
-                    return Ok(Put::NotStored);
-                }
-                shard.troubles.pop(&target.key);
-                Ok(Put::Stored)
-            }
-        }
-    }
-
-    /// Stores a page, unless its path was removed after it began.
-    pub(crate) fn insert_unless_removed(&self, path: &str, page: &Arc<Page>) -> Inserted {
-        self.memory.insert(page.clone(), || self.inv.removed_after(path, page.started()))
-    }
-
-    /// A render says that what was stored before it goes.
-    pub(crate) fn remove_older(&self, path: &str, started: u64) {
-        self.inv.remove_pages(&[path], Some(started));
-        self.memory.remove_path(path, started);
     }
 
     /// A new or changed memory of a key's trouble.

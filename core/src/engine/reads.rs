@@ -112,8 +112,9 @@ impl Engine {
             return Step::Ready(Err(error), done);
         }
         let within = ask.within.clone();
-        let live = within.as_ref().is_some_and(|w| w.0.live);
-        let floor = within.as_ref().map_or(0, |w| w.0.data_floor.load(Ordering::SeqCst));
+        let inside = self.inside(&ask).cloned();
+        let live = inside.as_ref().is_some_and(|w| w.0.live);
+        let floor = inside.as_ref().map_or(0, |w| w.0.data_floor.load(Ordering::SeqCst));
         let mut shard = self.table.lock(&target.key);
         // Read under the lock, as for pages.
         let now = self.clock.now();
@@ -128,20 +129,22 @@ impl Engine {
             && let Some(answer) = self.data_from_store(target, &mut shard, &ask, s, now)
         {
             drop(shard);
-            if let Some(within) = within {
-                within.0.deps.lock().add_entry(&answer.page);
+            if let Some(inside) = inside {
+                inside.0.deps.lock().add_entry(&answer.page);
             }
             return Step::Ready(Ok(answer), done);
         }
         let waits = within.is_some().then(links::lock_waits);
         if let Some(within) = &within
-            && let Err(error) = links::check_self_wait(within, &ask.what)
+            && let Err(error) = links::check_self_wait(self, within, &ask.what)
         {
-            within.0.deps.lock().add(target.revalidate, &target.tags);
+            if let Some(inside) = &inside {
+                inside.0.deps.lock().add(target.revalidate, &target.tags);
+            }
             return Step::Ready(Err(error), done);
         }
         let unshared = live || shard.troubles.get(&*target.key).is_some_and(|t| t.unshared);
-        let soft_too = within.is_some();
+        let soft_too = inside.is_some();
         let names = data_names(target, stored.as_ref());
         let usable = |f: &Flight| {
             stored.as_ref().is_none_or(|s| f.is_later_than(s.page.started()))
@@ -156,7 +159,7 @@ impl Engine {
             drop((waits, shard));
             return stand_still(within);
         }
-        if within.is_none()
+        if inside.is_none()
             && stored.is_some()
             && let BackOff::Failed(error) = self.back_off(&mut shard, &target.key, names, now)
         {
@@ -195,7 +198,7 @@ impl Engine {
                     if ask.again { ask.word.unwrap_or(CacheWord::Hit) } else { CacheWord::Hit };
                 Some(self.stored_answer(s, word, now))
             }
-            State::Stale if ask.within.is_none() => {
+            State::Stale if self.inside(ask).is_none() => {
                 self.load_in_background(target, shard, s, now);
                 Some(self.stored_answer(s, CacheWord::Stale, now))
             }
@@ -222,7 +225,7 @@ impl Engine {
         }
     }
 
-    /// Runs a load that began on a pool thread, or here where the pool is full.
+    /// Runs a load that began on a pool thread.
     pub(crate) fn run_on_pool(self: &Arc<Self>, load: &Arc<Flight>) {
         for waiter in load.waiters.lock().iter_mut().filter(|w| w.link == Link::Lead) {
             waiter.link = Link::Join;
@@ -232,13 +235,17 @@ impl Engine {
             links::end_lead(parent);
             links::join(parent);
         }
-        let priority = if load.parent.is_some() { Priority::Nested } else { Priority::Waited };
-        if self.admit(load, priority).is_ok() {
+        match self.admit(load, Priority::Load) {
             // It counts as in flight since it began.
-            self.in_flight.end();
-        } else {
-            self.run(load);
+            Ok(()) => self.in_flight.end(),
+            // Closed, or no thread at all. Never here: it might wait for the very callback that ends on this thread.
+            Err(error) => drop(self.fail(load, error)),
         }
+    }
+
+    /// The render or load of this cache that reads a data entry: the entry becomes a part of what it makes.
+    pub(crate) fn inside<'a>(&self, ask: &'a Ask) -> Option<&'a Context> {
+        ask.within.as_ref().filter(|w| ask.purpose == Purpose::Read && w.0.is_of(self))
     }
 
     fn data_flight(self: &Arc<Self>, target: &Arc<DataTarget>) -> Flight {

@@ -89,7 +89,7 @@ impl Engine {
 
     /// Runs a flight's callback on this thread. The flight may end later.
     pub(crate) fn run(self: &Arc<Self>, flight: &Arc<Flight>) {
-        if self.is_closed() && flight.parent.is_none() {
+        if self.is_closed() && flight.parent.as_ref().is_none_or(|p| !p.0.is_of(self)) {
             let _ = self.fail(flight, closed_error());
             return;
         }
@@ -133,7 +133,11 @@ impl Engine {
             What::Data(_) => {
                 self.counters.loads.add();
                 // A load inside a render ends with the render's time.
-                if flight.parent.is_some() { Lifetime::NEVER } else { self.options.default_timeout }
+                if flight.parent.as_ref().is_some_and(|p| p.0.is_of(self)) {
+                    Lifetime::NEVER
+                } else {
+                    self.options.default_timeout
+                }
             }
         };
         let weak = Arc::downgrade(flight);

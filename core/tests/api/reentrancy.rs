@@ -330,3 +330,26 @@ fn nested_renders_go_before_those_that_have_not_begun() {
         ["/p/held", "/p/outer0", "/p/inner0", "/p/outer1", "/p/inner1", "/p/outer2", "/p/inner2"];
     assert_eq!(*order.lock().unwrap(), expected);
 }
+
+#[test]
+fn a_render_may_ask_another_cache_for_the_same_path() {
+    let (inner, _) = open(|o| o.threads = 1);
+    let (outer, _) = open(|o| o.threads = 1);
+    inner.add_route("/p/[id]", revalidate(60.0), versions(&counter())).unwrap();
+    let asked = inner.clone();
+    let renderer = page(move |job| {
+        let page = asked.get(&Request::new(job.path())).unwrap();
+        let options = DataOptions { tags: vec!["t".into()], revalidate: secs(5.0) };
+        let data = asked.data(None, &["k"], &options, loads("K")).unwrap();
+        PageResult::new(format!("{} {}", body(&page), String::from_utf8_lossy(data.value())))
+    });
+    outer.add_route("/p/[id]", revalidate(60.0), renderer).unwrap();
+    // Makes the epochs of the outer cache the later ones: to the data of the inner one they mean nothing.
+    for _ in 0..100 {
+        outer.revalidate_path(&["/p/1"], None).unwrap();
+    }
+    assert_eq!(told(get(&outer, "/p/1")), (CacheWord::Miss, "v1 K".to_string()));
+    let peek = outer.peek("/p/1", None).unwrap();
+    let peek = peek.page().unwrap();
+    assert_eq!((peek.tags().count(), peek.revalidate()), (0, secs(60.0)));
+}
