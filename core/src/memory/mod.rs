@@ -315,6 +315,26 @@ mod tests {
     }
 
     #[test]
+    fn a_page_that_replaces_another_takes_its_place_and_its_heat() {
+        let m = Memory::new(100_000, 64);
+        put(&m, plain(0));
+        m.get(b"/p/0");
+        put(&m, page("/p/0", 4, 1000, 2));
+        for n in 1..500 {
+            put(&m, plain(n));
+        }
+        assert_eq!(
+            m.peek(b"/p/0").map(|p| p.started()),
+            Some(2),
+            "it was used, the others were not"
+        );
+        for round in 0..500 {
+            put(&m, page("/p/0", 4, 1000, 3 + round));
+        }
+        assert!(m.books.lock().queues.len() <= m.entries() + 64, "a replacement adds no node");
+    }
+
+    #[test]
     fn variants_of_a_path_are_capped_and_go_with_it() {
         let m = Memory::new(1 << 20, 2);
         assert_eq!(put(&m, page("/a", 2, 1, 1)), Inserted::Stored);
