@@ -102,6 +102,9 @@ fn macros() -> String {
 #define ISR_STR(literal) ((isr_str){{"" literal, sizeof(literal) - 1}})
 #endif
 
+/** The same as a static initialiser, which C99 does not let `ISR_STR` be: `static const isr_str tag = ISR_STR_INIT("posts");` */
+#define ISR_STR_INIT(literal) {{"" literal, sizeof(literal) - 1}}
+
 /** Initial values: `isr_request request = ISR_REQUEST_INIT;` */
 #define ISR_REQUEST_INIT {{sizeof(isr_request), {{NULL, 0}}, NULL, 0, false, false, NULL}}
 #define ISR_CONDITIONS_INIT {{sizeof(isr_conditions), false, {{NULL, 0}}, {{NULL, 0}}}}

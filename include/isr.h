@@ -57,6 +57,9 @@
 #define ISR_STR(literal) ((isr_str){"" literal, sizeof(literal) - 1})
 #endif
 
+/** The same as a static initialiser, which C99 does not let `ISR_STR` be: `static const isr_str tag = ISR_STR_INIT("posts");` */
+#define ISR_STR_INIT(literal) {"" literal, sizeof(literal) - 1}
+
 /** Initial values: `isr_request request = ISR_REQUEST_INIT;` */
 #define ISR_REQUEST_INIT {sizeof(isr_request), {NULL, 0}, NULL, 0, false, false, NULL}
 #define ISR_CONDITIONS_INIT {sizeof(isr_conditions), false, {NULL, 0}, {NULL, 0}}
@@ -489,7 +492,7 @@ typedef struct {
  * of the cache, or one that finishes a job, closes the cache or moves a manual clock.
  *
  * `answer`: owned by the callee, who gives it back with `isr_answer_unref`; NULL where `status` is a failure (its text is
- * `isr_last_error`), and where `isr_regenerate_async` with `only_generated` found nothing stored.
+ * `isr_last_error`; read it first: the next call that fails in here, an accessor on the NULL answer too, replaces it), and where `isr_regenerate_async` with `only_generated` found nothing stored.
  * It must not block for long, and must not throw.
  */
 typedef void (*isr_answer_fn)(void *user_data, isr_status status, isr_answer *answer);
@@ -511,6 +514,7 @@ typedef struct {
 /**
  * The parts of a request that choose among 200, 304 and the encodings. Start from `ISR_CONDITIONS_INIT`.
  *
+ * The headers may have any bytes, as a client sent them: what is not UTF-8 matches nothing.
  * Ownership: all borrowed, and read before the call returns.
  */
 typedef struct {
@@ -519,7 +523,8 @@ typedef struct {
    */
   size_t struct_size;
   /**
-   * Whether the method is HEAD: the body is left out.
+   * Whether the method is HEAD: the body is left out, and `content-length` is yours to write (`isr_head_content_length`). Leave it
+   * false where the server itself leaves out the body of an answer to HEAD and counts its length.
    */
   bool is_head;
   /**
@@ -583,7 +588,7 @@ typedef void (*isr_load_fn)(void *user_data, isr_load *job);
  * Called once with a data entry: at once on the asking thread where no waiting is needed, else on any thread.
  *
  * `data`: owned by the callee, who gives it back with `isr_data_unref`; NULL where `status` is a failure (its text is
- * `isr_last_error`). It must not block for long, and must not throw.
+ * `isr_last_error`; read it first: the next call that fails in here replaces it). It must not block for long, and must not throw.
  */
 typedef void (*isr_data_fn)(void *user_data, isr_status status, isr_data *data);
 
@@ -685,7 +690,8 @@ ISR_API isr_str isr_cstr(const char *text);
 /**
  * The text of the last call that failed on this thread: it names the value and the rule. Empty if none has.
  *
- * Inside a completion callback that got a failure: the text of that failure.
+ * Inside a completion callback that got a failure: the text of that failure. Each callback has a last error of its own, which it does
+ * not see at its start otherwise; after it the thread has again what it had before.
  * Ownership: borrowed; valid until the next call that fails on this thread, or the thread's end. NUL-terminated UTF-8.
  * Threads: any; each has its own.
  */
@@ -776,7 +782,8 @@ ISR_API isr_options *isr_options_new(void);
  * Seconds: `default_revalidate`, `default_expire`, `default_timeout`, `stale_if_error`; with a fraction, and `ISR_NEVER` is no
  * limit. Bytes: `max_bytes`, `max_entry_bytes`. Whole numbers: `max_queue`, `threads`, `max_variants`, `max_invalidations`.
  * A part from 0 to 1: `backoff_jitter`.
- * Errors: `ISR_STATUS_INVALID_ARGUMENT` for an unknown name, a wrong type or a value out of its range.
+ * Errors: `ISR_STATUS_INVALID_ARGUMENT` for an unknown name, a wrong type or a value out of its range. `storable_statuses` and
+ * the length of `draft_secret` are checked by `isr_cache_open`.
  * Threads: any.
  */
 ISR_API
@@ -911,11 +918,14 @@ isr_status isr_route_set_dynamic_params(isr_route *route,
 ISR_API isr_status isr_route_add_static_params(isr_route *route, const isr_params *params);
 
 /**
- * Adds a tag that every page of this route has: 1 to 256 bytes without control bytes.
+ * Adds a tag that every page of this route has: 1 to 256 bytes without control bytes, checked by `isr_cache_add_route`; that it is
+ * UTF-8, at once.
  *
  * Threads: one at a time per object.
  */
-ISR_API isr_status isr_route_add_tag(isr_route *route, isr_str tag);
+ISR_API
+isr_status isr_route_add_tag(isr_route *route,
+                             isr_str tag);
 
 /**
  * Adds the name of a query value that becomes part of the variant. All others are ignored.
@@ -945,7 +955,7 @@ ISR_API void isr_route_free(isr_route *route);
  * Adds a route: a pattern (`/blog/[id]`, `/docs/[...rest]`, `/shop/[[...rest]]`, `/(group)/about`), its options, and the callback
  * that renders its pages.
  *
- * `route`: NULL for the defaults. `user_data` is handed to each call of `render`; `free_user_data` (may be NULL) is called
+ * `route`: NULL for the defaults, by which a page never becomes stale by time unless the cache has a `default_revalidate`. `user_data` is handed to each call of `render`; `free_user_data` (may be NULL) is called
  * exactly once with it: when the route is gone and no call runs any more, or before this returns a failure.
  * Ownership: `pattern` and `route` are copied.
  * Errors: `ISR_STATUS_INVALID_ARGUMENT` for a malformed pattern or option, `ISR_STATUS_INVALID_TAG`,
@@ -1044,6 +1054,7 @@ ISR_API isr_status isr_remove(const isr_cache *cache, const isr_str *paths, size
 /**
  * Answers a request; blocks where it must wait for a render.
  *
+ * A failure has no head: answer `isr_status_http` of it with `cache-control: private, no-cache, no-store, max-age=0, must-revalidate`.
  * Ownership: `*out` belongs to the caller, who gives it back with `isr_answer_unref`.
  * Errors: `ISR_STATUS_INVALID_PATH`, `ISR_STATUS_NO_ROUTE`, `ISR_STATUS_RENDER`, `ISR_STATUS_TIMEOUT`, `ISR_STATUS_BUSY`,
  * `ISR_STATUS_CLOSED`; `ISR_STATUS_INVALID_ARGUMENT` inside a render that would wait for itself.
@@ -1527,9 +1538,13 @@ ISR_API isr_result *isr_result_not_found(const void *body, size_t len);
 /**
  * Makes a redirect: this status (301, 302, 303, 307 or 308) with `location: to`.
  *
+ * Checked when it is given to the cache: an empty `to` is then a failure of the render. Another status gives a page of that status,
+ * with the header.
  * Ownership and threads: as for `isr_result_new`.
  */
-ISR_API isr_result *isr_result_redirect(isr_str to, uint16_t status);
+ISR_API
+isr_result *isr_result_redirect(isr_str to,
+                                uint16_t status);
 
 /**
  * Appends a copy of these bytes to the body.
@@ -1546,18 +1561,24 @@ ISR_API isr_status isr_result_append(isr_result *result, const void *data, size_
 ISR_API isr_status isr_result_set_status(isr_result *result, uint16_t status);
 
 /**
- * Adds a header field; the name in any case.
+ * Adds a header field; the name in any case. That both are UTF-8 is checked at once, all else when the result is given to the cache.
  *
  * Threads: one at a time per object.
  */
-ISR_API isr_status isr_result_add_header(isr_result *result, isr_str name, isr_str value);
+ISR_API
+isr_status isr_result_add_header(isr_result *result,
+                                 isr_str name,
+                                 isr_str value);
 
 /**
- * Adds a tag: 1 to 256 bytes without control bytes.
+ * Adds a tag: 1 to 256 bytes without control bytes, checked when the result is given to the cache (a wrong one is a failure of the
+ * render); that it is UTF-8, at once.
  *
  * Threads: one at a time per object.
  */
-ISR_API isr_status isr_result_add_tag(isr_result *result, isr_str tag);
+ISR_API
+isr_status isr_result_add_tag(isr_result *result,
+                              isr_str tag);
 
 /**
  * Overrides the route's `revalidate`: seconds until the page is stale, or `ISR_NEVER`; 0 is not stored.
