@@ -2,6 +2,8 @@
 
 use std::ffi::c_void;
 
+use crate::status::aside;
+
 /// Frees `user_data`; called exactly once, when no callback that got it can run any more, also where the call that was
 /// given it fails. May be NULL.
 ///
@@ -36,7 +38,7 @@ impl Drop for UserData {
     fn drop(&mut self) {
         if let Some(free) = self.free {
             // SAFETY: promised in `new`; this is the only call.
-            unsafe { free(self.pointer) };
+            aside(|| unsafe { free(self.pointer) });
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::handle::{acquire, get, handle, open, release};
 use crate::load::{self, isr_load, isr_load_fn};
 use crate::render::isr_render;
 use crate::request::within;
-use crate::status::{invalid, isr_status, record_error};
+use crate::status::{invalid, isr_status, tell};
 use crate::types::{self, Out, isr_bytes, isr_str, lifetime};
 
 /// One read of a data entry. Start from `ISR_DATA_REQUEST_INIT`, which sets `struct_size`, and `revalidate` to never.
@@ -49,7 +49,7 @@ handle!(isr_data, DataAnswer, b"isr-data");
 /// Called once with a data entry: at once on the asking thread where no waiting is needed, else on any thread.
 ///
 /// `data`: owned by the callee, who gives it back with `isr_data_unref`; NULL where `status` is a failure (its text is
-/// `isr_last_error`). It must not block for long, and must not throw.
+/// `isr_last_error`; read it first: the next call that fails in here replaces it). It must not block for long, and must not throw.
 pub type isr_data_fn =
     Option<unsafe extern "C" fn(user_data: *mut c_void, status: isr_status, data: *mut isr_data)>;
 
@@ -278,12 +278,10 @@ unsafe fn start(
     let done = done.ok_or_else(|| invalid("done must not be NULL"))?;
     let context = context.as_ref().or(named);
     let then = move |outcome: Result<DataAnswer, Error>| {
-        let (status, data) = match outcome {
-            Ok(answer) => (isr_status::Ok, open(answer)),
-            Err(error) => (record_error(&error), std::ptr::null_mut()),
-        };
-        // SAFETY: the header demands a function that may be called once with these.
-        unsafe { done(done_user_data.pointer(), status, data) };
+        tell(outcome.map(open), |status, data| {
+            // SAFETY: the header demands a function that may be called once with these.
+            unsafe { done(done_user_data.pointer(), status, data) };
+        });
     };
     cache.data_then(context, &key, &options, loader, Box::new(then));
     Ok(())

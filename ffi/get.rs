@@ -11,14 +11,14 @@ use crate::guard;
 use crate::handle::{get, open};
 use crate::page::isr_page;
 use crate::request::{Read, isr_request};
-use crate::status::{invalid, isr_status, record_error};
+use crate::status::{invalid, isr_status, tell};
 use crate::types::Out;
 
 /// Called once with an answer: at once on the asking thread where no waiting is needed, else on the thread that ends the render: one
 /// of the cache, or one that finishes a job, closes the cache or moves a manual clock.
 ///
 /// `answer`: owned by the callee, who gives it back with `isr_answer_unref`; NULL where `status` is a failure (its text is
-/// `isr_last_error`), and where `isr_regenerate_async` with `only_generated` found nothing stored.
+/// `isr_last_error`; read it first: the next call that fails in here, an accessor on the NULL answer too, replaces it), and where `isr_regenerate_async` with `only_generated` found nothing stored.
 /// It must not block for long, and must not throw.
 pub type isr_answer_fn = Option<
     unsafe extern "C" fn(user_data: *mut c_void, status: isr_status, answer: *mut isr_answer),
@@ -26,6 +26,7 @@ pub type isr_answer_fn = Option<
 
 /// Answers a request; blocks where it must wait for a render.
 ///
+/// A failure has no head: answer `isr_status_http` of it with `cache-control: private, no-cache, no-store, max-age=0, must-revalidate`.
 /// Ownership: `*out` belongs to the caller, who gives it back with `isr_answer_unref`.
 /// Errors: `ISR_STATUS_INVALID_PATH`, `ISR_STATUS_NO_ROUTE`, `ISR_STATUS_RENDER`, `ISR_STATUS_TIMEOUT`, `ISR_STATUS_BUSY`,
 /// `ISR_STATUS_CLOSED`; `ISR_STATUS_INVALID_ARGUMENT` inside a render that would wait for itself.
@@ -201,11 +202,9 @@ impl Done {
     }
 
     fn call(self, outcome: Result<Option<Answer>, Error>) {
-        let (status, answer) = match outcome {
-            Ok(answer) => (isr_status::Ok, or_null(answer)),
-            Err(error) => (record_error(&error), std::ptr::null_mut()),
-        };
-        // SAFETY: the header demands a function that may be called once with these.
-        unsafe { (self.call)(self.user_data.pointer(), status, answer) };
+        tell(outcome.map(or_null), |status, answer| {
+            // SAFETY: the header demands a function that may be called once with these.
+            unsafe { (self.call)(self.user_data.pointer(), status, answer) };
+        });
     }
 }

@@ -11,7 +11,7 @@ use crate::guard;
 use crate::handle::{Owned, acquire, get, handle, release};
 use crate::lock::locked;
 use crate::render::failure;
-use crate::status::{invalid, isr_status};
+use crate::status::{aside, invalid, isr_status};
 use crate::types::{self, isr_str};
 
 /// Loads the value of a data entry: finish `job` with `isr_load_complete` or `isr_load_fail`, inside the call or later.
@@ -50,7 +50,7 @@ impl Loader for Callback {
     fn load(&self, job: LoadJob) {
         let job: Owned<isr_load> = Owned::new(Job::new(job, self.cache.clone()));
         // SAFETY: the header demands a function that may be called with these, on any thread.
-        unsafe { (self.load)(self.user_data.pointer(), job.as_ptr()) };
+        aside(|| unsafe { (self.load)(self.user_data.pointer(), job.as_ptr()) });
     }
 }
 
@@ -147,7 +147,7 @@ pub unsafe extern "C" fn isr_load_fail(job: *const isr_load, message: isr_str) -
         // SAFETY: the header demands NULL or a live handle.
         let job = unsafe { get(job) }?;
         // SAFETY: the header demands a view of valid memory.
-        let error = unsafe { failure(message) }?;
+        let error = unsafe { failure("load", message) }?;
         job.take()?.fail(error)
     })
 }

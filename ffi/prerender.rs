@@ -9,7 +9,7 @@ use crate::cache::isr_cache;
 use crate::callback::{UserData, isr_free_fn};
 use crate::guard;
 use crate::handle::{get, handle, open, release};
-use crate::status::{invalid, isr_status, record_error};
+use crate::status::{aside, invalid, isr_status, tell};
 use crate::types::{self, Out, isr_str};
 
 /// How far a prerender has come.
@@ -97,12 +97,10 @@ pub unsafe extern "C" fn isr_prerender_async(
         let cache = unsafe { get(cache) }?;
         let done = done.ok_or_else(|| invalid("done must not be NULL"))?;
         let then = move |outcome: Result<PrerenderReport, isr_core::Error>| {
-            let (status, report) = match outcome {
-                Ok(report) => (isr_status::Ok, open(report)),
-                Err(error) => (record_error(&error), std::ptr::null_mut()),
-            };
-            // SAFETY: the header demands a function that may be called once with these.
-            unsafe { done(finishing.pointer(), status, report) };
+            tell(outcome.map(open), |status, report| {
+                // SAFETY: the header demands a function that may be called once with these.
+                unsafe { done(finishing.pointer(), status, report) };
+            });
         };
         cache.prerender_then(on_progress(progress, reporting), Box::new(then));
         Ok(())
@@ -204,6 +202,6 @@ fn on_progress(call: isr_progress_fn, user_data: UserData) -> Option<OnProgress>
             path: isr_str::of(&progress.path),
         };
         // SAFETY: the header demands a function that may be called with these.
-        unsafe { call(user_data.pointer(), &view) };
+        aside(|| unsafe { call(user_data.pointer(), &view) });
     }))
 }

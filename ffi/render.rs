@@ -14,7 +14,7 @@ use crate::lock::locked;
 use crate::named::Named;
 use crate::page::isr_page;
 use crate::result::{self, isr_result};
-use crate::status::isr_status;
+use crate::status::{aside, isr_status};
 use crate::types::{self, Out, isr_str};
 
 /// Renders one page: finish `job` with `isr_render_complete` or `isr_render_fail`, inside the call or later.
@@ -85,7 +85,7 @@ impl Renderer for Callback {
     fn render(&self, job: RenderJob) {
         let job: Owned<isr_render> = Owned::new(Job::new(job, self.cache.clone()));
         // SAFETY: the header demands a function that may be called with these, on any thread.
-        unsafe { (self.render)(self.user_data.pointer(), job.as_ptr()) };
+        aside(|| unsafe { (self.render)(self.user_data.pointer(), job.as_ptr()) });
     }
 }
 
@@ -195,18 +195,21 @@ pub unsafe extern "C" fn isr_render_fail(job: *const isr_render, message: isr_st
         // SAFETY: the header demands NULL or a live handle.
         let job = unsafe { get(job) }?;
         // SAFETY: the header demands a view of valid memory.
-        let error = unsafe { failure(message) }?;
+        let error = unsafe { failure("render", message) }?;
         job.take()?.fail(error)
     })
 }
 
-/// A failure with the program's message, whatever bytes it has: a failure must not be lost over its text.
+/// A failure of a `job` with the program's message, whatever bytes it has: a failure must not be lost over its text.
 ///
 /// # Safety
 /// `message` is a view of valid memory.
-pub(crate) unsafe fn failure(message: isr_str) -> Result<Error, Error> {
+pub(crate) unsafe fn failure(job: &str, message: isr_str) -> Result<Error, Error> {
     // SAFETY: the caller's promise.
     let text = unsafe { types::bytes("message", message.data.cast(), message.len) }?;
+    if text.is_empty() {
+        return Ok(Error::render(format!("the {job} failed without a message"), None));
+    }
     Ok(Error::render(String::from_utf8_lossy(text), None))
 }
 

@@ -9,9 +9,10 @@ use isr_core::{Error, ErrorKind};
 ///
 /// `isr_status_name` gives the name, `isr_last_error` a text that names the value and the rule.
 #[repr(i32)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum isr_status {
     /// Success.
+    #[default]
     Ok = 0,
     /// The path cannot be a key.
     InvalidPath = -1,
@@ -62,16 +63,40 @@ impl isr_status {
     }
 }
 
+#[derive(Default)]
+struct Last {
+    status: isr_status,
+    text: Option<CString>,
+}
+
 thread_local! {
-    static LAST: RefCell<(isr_status, CString)> = RefCell::new((isr_status::Ok, CString::default()));
+    static LAST: RefCell<Last> = RefCell::default();
 }
 
 /// Keeps the error for `isr_last_error` of this thread. Nothing is kept while the thread is being torn down.
 pub(crate) fn record(status: isr_status, text: &str) -> isr_status {
     // A C text ends at a zero byte; a path in a message may have one.
     let text = CString::new(text.replace('\0', "\u{fffd}")).unwrap_or_default();
-    let _ = LAST.try_with(|last| *last.borrow_mut() = (status, text));
+    let _ = LAST.try_with(|last| last.replace(Last { status, text: Some(text) }));
     status
+}
+
+/// Runs a callback of the program, and puts the thread's last error back after it: a call that succeeds changes neither status nor
+/// text, whatever callbacks it ran.
+pub(crate) fn aside(callback: impl FnOnce()) {
+    let before = LAST.try_with(RefCell::take);
+    callback();
+    if let Ok(before) = before {
+        let _ = LAST.try_with(|last| last.replace(before));
+    }
+}
+
+/// Tells a completion callback its outcome; of a failure, `isr_last_error` has the text inside.
+pub(crate) fn tell<T>(outcome: Result<*mut T, Error>, done: impl FnOnce(isr_status, *mut T)) {
+    aside(|| match outcome {
+        Ok(value) => done(isr_status::Ok, value),
+        Err(error) => done(record_error(&error), std::ptr::null_mut()),
+    });
 }
 
 /// Keeps a core error; see [`record`].
@@ -86,12 +111,14 @@ pub(crate) fn invalid(message: impl Into<String>) -> Error {
 
 /// The text of the last call that failed on this thread: it names the value and the rule. Empty if none has.
 ///
-/// Inside a completion callback that got a failure: the text of that failure.
+/// Inside a completion callback that got a failure: the text of that failure. Each callback has a last error of its own, which it does
+/// not see at its start otherwise; after it the thread has again what it had before.
 /// Ownership: borrowed; valid until the next call that fails on this thread, or the thread's end. NUL-terminated UTF-8.
 /// Threads: any; each has its own.
 #[unsafe(no_mangle)]
 pub extern "C" fn isr_last_error() -> *const c_char {
-    LAST.try_with(|last| last.borrow().1.as_ptr()).unwrap_or(c"".as_ptr())
+    LAST.try_with(|last| last.borrow().text.as_deref().unwrap_or(c"").as_ptr())
+        .unwrap_or(c"".as_ptr())
 }
 
 /// The status of the last call that failed on this thread, `ISR_STATUS_OK` if none has since `isr_clear_error`.
@@ -100,7 +127,7 @@ pub extern "C" fn isr_last_error() -> *const c_char {
 /// Threads: any; each has its own.
 #[unsafe(no_mangle)]
 pub extern "C" fn isr_last_status() -> isr_status {
-    LAST.try_with(|last| last.borrow().0).unwrap_or(isr_status::Ok)
+    LAST.try_with(|last| last.borrow().status).unwrap_or(isr_status::Ok)
 }
 
 /// Forgets the last error of this thread.
@@ -108,7 +135,7 @@ pub extern "C" fn isr_last_status() -> isr_status {
 /// Threads: any; each has its own.
 #[unsafe(no_mangle)]
 pub extern "C" fn isr_clear_error() {
-    record(isr_status::Ok, "");
+    let _ = LAST.try_with(RefCell::take);
 }
 
 /// The stable name of a status in snake case: `invalid_path`; `unknown` for a number that is none.

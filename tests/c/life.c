@@ -98,6 +98,11 @@ static void render_bad_message(void *user_data, isr_render *job) {
   OK(isr_render_fail(job, message));
 }
 
+static void render_no_message(void *user_data, isr_render *job) {
+  (void)user_data;
+  OK(isr_render_fail(job, isr_cstr("")));
+}
+
 static void render_invalid(void *user_data, isr_render *job) {
   (void)user_data;
   isr_result *result = isr_result_new("x", 1);
@@ -111,6 +116,7 @@ static void failures(void) {
   add(cache, "/nothing", NULL, render_nothing);
   add(cache, "/message", NULL, render_bad_message);
   add(cache, "/invalid", NULL, render_invalid);
+  add(cache, "/no-message", NULL, render_no_message);
   isr_answer *answer = NULL;
   STATUS(ISR_STATUS_RENDER, get(cache, "/nothing", &answer));
   CHECK(isr_last_error()[0] != '\0');
@@ -118,9 +124,11 @@ static void failures(void) {
   SAYS("b\xef\xbf\xbd");
   STATUS(ISR_STATUS_RENDER, get(cache, "/invalid", &answer));
   SAYS("bad name");
+  STATUS(ISR_STATUS_RENDER, get(cache, "/no-message", &answer));
+  SAYS("the render failed without a message");
   CHECK(answer == NULL);
   close_cache(cache);
-  CHECK(freed == 3);
+  CHECK(freed == 4);
 }
 
 /* --- later, from another thread --- */
@@ -283,6 +291,68 @@ static void late_completion(void) {
   SAYS("freed");
 }
 
+/* --- the last error of a thread, and callbacks that run on it --- */
+
+static void fails_in_done(void *user_data, isr_status status, isr_answer *answer) {
+  CHECK(status == ISR_STATUS_NO_ROUTE && isr_last_status() == ISR_STATUS_NO_ROUTE && answer == NULL);
+  SAYS("/nowhere");
+  CHECK(isr_answer_page(answer) == NULL); /* fails, and takes the text's place */
+  CHECK(isr_last_status() == ISR_STATUS_INVALID_ARGUMENT);
+  count_call(user_data);
+}
+
+static void fails_when_freed(void *user_data) {
+  CHECK(isr_page_status(NULL) == 0);
+  count_call(user_data);
+}
+
+static void fails_in_load(void *user_data, isr_load *job) {
+  (void)user_data;
+  CHECK(isr_last_status() == ISR_STATUS_OK && isr_last_error()[0] == '\0');
+  CHECK(isr_load_key_at(job, 99).data == NULL);
+  CHECK(isr_last_status() == ISR_STATUS_INVALID_ARGUMENT);
+  OK(isr_load_complete(job, "value", 5));
+}
+
+static void data_done(void *user_data, isr_status status, isr_data *data) {
+  CHECK(status == ISR_STATUS_OK && same_bytes(isr_data_value(data), "value"));
+  CHECK(isr_last_status() == ISR_STATUS_OK);
+  OK(isr_data_unref(data));
+  CHECK(isr_data_value(NULL).data == NULL);
+  count_call(user_data);
+}
+
+static void a_success_leaves_the_last_error(void) {
+  isr_cache *cache = open_cache();
+  int done = 0;
+  isr_request nowhere = request_of("/nowhere");
+  const isr_str key = ISR_STR("k");
+  isr_data_request read = ISR_DATA_REQUEST_INIT;
+  read.key = &key;
+  read.key_count = 1;
+
+  REFUSED(isr_clock_advance(clock_, -7));
+  const char *text = isr_last_error();
+  OK(isr_get_async(cache, &nowhere, fails_in_done, &done, fails_when_freed));
+  CHECK(done == 2);
+  OK(isr_regenerate_async(cache, &nowhere, false, fails_in_done, &done, NULL));
+  CHECK(done == 3);
+  OK(isr_cache_data_async(cache, &read, fails_in_load, NULL, NULL, data_done, &done, NULL));
+  CHECK(done == 4);
+  isr_data *data = NULL;
+  const isr_str other = ISR_STR("other");
+  read.key = &other;
+  OK(isr_cache_data(cache, &read, fails_in_load, NULL, NULL, &data));
+  OK(isr_data_unref(data));
+  CHECK(isr_last_status() == ISR_STATUS_INVALID_ARGUMENT && isr_last_error() == text);
+  SAYS("-7");
+
+  isr_clear_error();
+  OK(isr_get_async(cache, &nowhere, fails_in_done, &done, NULL));
+  CHECK(isr_last_status() == ISR_STATUS_OK && isr_last_error()[0] == '\0');
+  close_cache(cache);
+}
+
 /* --- calling back into the cache --- */
 
 static isr_cache *inner;
@@ -359,6 +429,7 @@ int main(void) {
   failures();
   late_completion();
   nested();
+  a_success_leaves_the_last_error();
   puts("life: ok");
   return 0;
 }
