@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::ffi::c_char;
 
+use isr_core::Error;
 use isr_core::http::{Conditions, Head};
 
 use crate::answer::isr_answer;
@@ -13,13 +14,15 @@ use crate::types::{self, Out, isr_bytes, isr_field, isr_str};
 
 /// The parts of a request that choose among 200, 304 and the encodings. Start from `ISR_CONDITIONS_INIT`.
 ///
+/// The headers may have any bytes, as a client sent them: what is not UTF-8 matches nothing.
 /// Ownership: all borrowed, and read before the call returns.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct isr_conditions {
     /// `sizeof(isr_conditions)`.
     pub struct_size: usize,
-    /// Whether the method is HEAD: the body is left out.
+    /// Whether the method is HEAD: the body is left out, and `content-length` is yours to write (`isr_head_content_length`). Leave it
+    /// false where the server itself leaves out the body of an answer to HEAD and counts its length.
     pub is_head: bool,
     /// The value of `if-none-match`; `{NULL, 0}` if absent.
     pub if_none_match: isr_str,
@@ -54,22 +57,12 @@ pub unsafe extern "C" fn isr_answer_head(
         let out = unsafe { Out::new("out", out) }?;
         // SAFETY: the header demands NULL or a live handle.
         let owner = unsafe { Owned::another(answer) }?;
-        let conditions = if conditions.is_null() {
-            Conditions::default()
-        } else {
-            // SAFETY: the header demands NULL or an initialised struct.
-            let given = unsafe { types::sized("isr_conditions", conditions) }?;
-            Conditions {
-                is_head: given.is_head,
-                // SAFETY: the header demands a view of valid memory.
-                if_none_match: unsafe {
-                    types::optional_text("if_none_match", given.if_none_match)
-                }?,
-                // SAFETY: the header demands a view of valid memory.
-                accept_encoding: unsafe {
-                    types::optional_text("accept_encoding", given.accept_encoding)
-                }?,
-            }
+        // SAFETY: the header demands NULL or an initialised struct, whose views are of valid memory.
+        let (is_head, if_none_match, accept_encoding) = unsafe { read(conditions) }?;
+        let conditions = Conditions {
+            is_head,
+            if_none_match: if_none_match.as_deref(),
+            accept_encoding: accept_encoding.as_deref(),
         };
         // SAFETY: a live handle, checked above. The value does not move, is not changed, and lives as long as `owner`, so that
         // the borrow may be stretched over the life of the struct that holds both.
@@ -152,4 +145,24 @@ pub unsafe extern "C" fn isr_head_content_length(head: *const isr_head) -> usize
 pub unsafe extern "C" fn isr_head_free(head: *mut isr_head) {
     // SAFETY: the header demands NULL or a handle that the caller owns.
     guard::value((), || unsafe { release(head) });
+}
+
+type Header<'a> = Option<Cow<'a, str>>;
+
+/// # Safety
+/// `conditions` is NULL, or conditions whose members are valid for `'a`.
+unsafe fn read<'a>(
+    conditions: *const isr_conditions,
+) -> Result<(bool, Header<'a>, Header<'a>), Error> {
+    if conditions.is_null() {
+        return Ok((false, None, None));
+    }
+    // SAFETY: the caller's promise.
+    let given = unsafe { types::sized("isr_conditions", conditions) }?;
+    // SAFETY: the caller's promise.
+    let if_none_match = unsafe { types::request_header("if_none_match", given.if_none_match) }?;
+    // SAFETY: the caller's promise.
+    let accept_encoding =
+        unsafe { types::request_header("accept_encoding", given.accept_encoding) }?;
+    Ok((given.is_head, if_none_match, accept_encoding))
 }

@@ -32,7 +32,8 @@ pub extern "C" fn isr_options_new() -> *mut isr_options {
 /// Seconds: `default_revalidate`, `default_expire`, `default_timeout`, `stale_if_error`; with a fraction, and `ISR_NEVER` is no
 /// limit. Bytes: `max_bytes`, `max_entry_bytes`. Whole numbers: `max_queue`, `threads`, `max_variants`, `max_invalidations`.
 /// A part from 0 to 1: `backoff_jitter`.
-/// Errors: `ISR_STATUS_INVALID_ARGUMENT` for an unknown name, a wrong type or a value out of its range.
+/// Errors: `ISR_STATUS_INVALID_ARGUMENT` for an unknown name, a wrong type or a value out of its range. `storable_statuses` and
+/// the length of `draft_secret` are checked by `isr_cache_open`.
 /// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn isr_options_set_number(

@@ -47,6 +47,8 @@ pub unsafe extern "C" fn isr_result_not_found(body: *const c_void, len: usize) -
 
 /// Makes a redirect: this status (301, 302, 303, 307 or 308) with `location: to`.
 ///
+/// Checked when it is given to the cache: an empty `to` is then a failure of the render. Another status gives a page of that status,
+/// with the header.
 /// Ownership and threads: as for `isr_result_new`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn isr_result_redirect(to: isr_str, status: u16) -> *mut isr_result {
@@ -87,7 +89,7 @@ pub unsafe extern "C" fn isr_result_set_status(result: *mut isr_result, status: 
     }
 }
 
-/// Adds a header field; the name in any case.
+/// Adds a header field; the name in any case. That both are UTF-8 is checked at once, all else when the result is given to the cache.
 ///
 /// Threads: one at a time per object.
 #[unsafe(no_mangle)]
@@ -99,15 +101,17 @@ pub unsafe extern "C" fn isr_result_add_header(
     // SAFETY: the header demands NULL or a live handle, and views of valid memory.
     unsafe {
         change(result, |page| {
-            let name = types::text(ErrorKind::InvalidArgument, "name", name)?;
-            let value = types::text(ErrorKind::InvalidArgument, "value", value)?;
+            let name = types::text(ErrorKind::InvalidArgument, "the name of a header", name)?;
+            let what = format!("the value of the header \"{name}\"");
+            let value = types::text(ErrorKind::InvalidArgument, &what, value)?;
             page.headers.push((name.to_string(), value.to_string()));
             Ok(())
         })
     }
 }
 
-/// Adds a tag: 1 to 256 bytes without control bytes.
+/// Adds a tag: 1 to 256 bytes without control bytes, checked when the result is given to the cache (a wrong one is a failure of the
+/// render); that it is UTF-8, at once.
 ///
 /// Threads: one at a time per object.
 #[unsafe(no_mangle)]

@@ -111,7 +111,8 @@ pub unsafe extern "C" fn isr_route_add_static_params(
     }
 }
 
-/// Adds a tag that every page of this route has: 1 to 256 bytes without control bytes.
+/// Adds a tag that every page of this route has: 1 to 256 bytes without control bytes, checked by `isr_cache_add_route`; that it is
+/// UTF-8, at once.
 ///
 /// Threads: one at a time per object.
 #[unsafe(no_mangle)]
@@ -173,7 +174,7 @@ pub unsafe extern "C" fn isr_route_free(route: *mut isr_route) {
 /// Adds a route: a pattern (`/blog/[id]`, `/docs/[...rest]`, `/shop/[[...rest]]`, `/(group)/about`), its options, and the callback
 /// that renders its pages.
 ///
-/// `route`: NULL for the defaults. `user_data` is handed to each call of `render`; `free_user_data` (may be NULL) is called
+/// `route`: NULL for the defaults, by which a page never becomes stale by time unless the cache has a `default_revalidate`. `user_data` is handed to each call of `render`; `free_user_data` (may be NULL) is called
 /// exactly once with it: when the route is gone and no call runs any more, or before this returns a failure.
 /// Ownership: `pattern` and `route` are copied.
 /// Errors: `ISR_STATUS_INVALID_ARGUMENT` for a malformed pattern or option, `ISR_STATUS_INVALID_TAG`,

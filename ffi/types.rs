@@ -1,5 +1,6 @@
 //! Borrowed views that cross in both directions, and how they are checked on the way in.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, c_char, c_void};
 
 use isr_core::{Error, ErrorKind, Lifetime, utf8};
@@ -152,19 +153,21 @@ pub(crate) unsafe fn text<'a>(
     utf8(kind, what, unsafe { bytes(what, text.data.cast(), text.len) }?)
 }
 
-/// A text that may be absent.
+/// The value of a request header that may be absent. A client may send any bytes: those that are not UTF-8 become replacement
+/// characters, which match nothing.
 ///
 /// # Safety
 /// As for [`bytes`].
-pub(crate) unsafe fn optional_text<'a>(
+pub(crate) unsafe fn request_header<'a>(
     what: &str,
     value: isr_str,
-) -> Result<Option<&'a str>, Error> {
+) -> Result<Option<Cow<'a, str>>, Error> {
     if value.data.is_null() && value.len == 0 {
         return Ok(None);
     }
     // SAFETY: the caller's promise.
-    unsafe { text(ErrorKind::InvalidArgument, what, value) }.map(Some)
+    let value = unsafe { bytes(what, value.data.cast(), value.len) }?;
+    Ok(Some(String::from_utf8_lossy(value)))
 }
 
 /// A list from C.
@@ -179,8 +182,11 @@ pub(crate) unsafe fn list<'a, T>(
     if len == 0 {
         return Ok(&[]);
     }
-    if items.is_null() || !items.is_aligned() {
-        return Err(invalid(format!("{what} is {items:p}, but said to have {len} items")));
+    if items.is_null() {
+        return Err(invalid(format!("{what} is NULL, but said to have {len} items")));
+    }
+    if !items.is_aligned() {
+        return Err(invalid(format!("{what} must point to an array; {items:p} is not aligned")));
     }
     if len > MAX_LIST {
         return Err(invalid(format!("{what} must have at most {MAX_LIST} items; got {len}")));
@@ -224,8 +230,13 @@ impl<T> Out<T> {
     /// # Safety
     /// `to` is NULL, or valid for writing until the call returns.
     pub(crate) unsafe fn new(what: &str, to: *mut T) -> Result<Out<T>, Error> {
-        if to.is_null() || !to.is_aligned() {
-            return Err(invalid(format!("{what} must point to where the result goes; got {to:p}")));
+        if to.is_null() {
+            return Err(invalid(format!("{what} is NULL; it must point to where the result goes")));
+        }
+        if !to.is_aligned() {
+            return Err(invalid(format!(
+                "{what} must point to where the result goes; {to:p} is not aligned"
+            )));
         }
         Ok(Out(to))
     }
@@ -248,8 +259,11 @@ impl<T> Out<T> {
 /// # Safety
 /// `T` is `repr(C)` and begins with a `usize`; `given` is NULL, or valid for reading as many bytes as that says.
 pub(crate) unsafe fn sized<T: Copy>(what: &str, given: *const T) -> Result<T, Error> {
-    if given.is_null() || !given.is_aligned() {
-        return Err(invalid(format!("{what} must point to an initialised {what}; got {given:p}")));
+    if given.is_null() {
+        return Err(invalid(format!("the {what} is NULL")));
+    }
+    if !given.is_aligned() {
+        return Err(invalid(format!("an {what} cannot be at {given:p}, which is not aligned")));
     }
     // SAFETY: not NULL, aligned, and by the contract the struct begins with its size.
     let size = unsafe { given.cast::<usize>().read() };
