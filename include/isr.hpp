@@ -56,7 +56,7 @@ class cache {
 public:
     explicit cache(const options& given = options()) {
         isr_cache* out = nullptr;
-        detail::check(isr_cache_open(ISR_ABI_VERSION, given.get(), &out));
+        detail::check(isr_cache_open(ISR_ABI_VERSION, detail::held(given.get(), "the isr::options"), &out));
         handle_.reset(out);
     }
     isr_cache* get() const noexcept { return handle_.get(); }
@@ -69,13 +69,14 @@ public:
     }
 
     /// Adds a route. `f(isr::render&)` gives an `isr::result` (or a text), or returns void and finishes a copy of the render later, from
-    /// any thread.
+    /// any thread. One object `f` serves all renders, on several threads at a time: what it changes needs a lock or an atomic.
     template <class F>
     void page(std::string_view pattern, const route& route, F&& f) {
         using kept = std::decay_t<F>;
         static_assert(std::is_invocable_v<kept&, render&>, "a render callback takes isr::render&");
+        auto* options = detail::held(route.get(), "the isr::route");
         auto* user_data = new kept(std::forward<F>(f));
-        detail::check(isr_cache_add_route(get(), detail::str(pattern), route.get(), detail::on_render<kept>, user_data,
+        detail::check(isr_cache_add_route(get(), detail::str(pattern), options, detail::on_render<kept>, user_data,
                                           detail::release<kept>));
     }
     template <class F>
@@ -138,26 +139,33 @@ public:
     }
 
     /// Invalidates pages by paths or patterns. Whether any route could match.
-    bool revalidate_path(const std::vector<std::string>& paths, path_type type = ISR_PATH_TYPE_DEFAULT) const {
-        auto views = detail::strs(paths);
-        bool matched = false;
-        detail::check(isr_revalidate_path(get(), views.data(), views.size(), type, &matched));
-        return matched;
+    bool revalidate_path(std::string_view path, path_type type = ISR_PATH_TYPE_DEFAULT) const {
+        return revalidate_path({path}, type);
     }
-    bool revalidate_path(const std::string& path, path_type type = ISR_PATH_TYPE_DEFAULT) const {
-        return revalidate_path(std::vector<std::string>{path}, type);
+    bool revalidate_path(std::initializer_list<std::string_view> paths, path_type type = ISR_PATH_TYPE_DEFAULT) const {
+        return revalidate_paths(detail::strs(paths), type);
+    }
+    bool revalidate_path(const std::vector<std::string>& paths, path_type type = ISR_PATH_TYPE_DEFAULT) const {
+        return revalidate_paths(detail::strs(paths), type);
     }
     /// Invalidates by tags, hard.
-    void revalidate_tag(const std::vector<std::string>& tags) const { revalidate(tags, false, never); }
-    void revalidate_tag(const std::string& tag) const { revalidate({tag}, false, never); }
+    void revalidate_tag(std::string_view tag) const { revalidate_tag({tag}); }
+    void revalidate_tag(std::initializer_list<std::string_view> tags) const {
+        revalidate_tags(detail::strs(tags), false, never);
+    }
+    void revalidate_tag(const std::vector<std::string>& tags) const { revalidate_tags(detail::strs(tags), false, never); }
     /// Invalidates by tags, soft: served stale once more; hard after `expire` seconds.
+    void revalidate_tag_soft(std::string_view tag, double expire = never) const { revalidate_tag_soft({tag}, expire); }
+    void revalidate_tag_soft(std::initializer_list<std::string_view> tags, double expire = never) const {
+        revalidate_tags(detail::strs(tags), true, expire);
+    }
     void revalidate_tag_soft(const std::vector<std::string>& tags, double expire = never) const {
-        revalidate(tags, true, expire);
+        revalidate_tags(detail::strs(tags), true, expire);
     }
-    void remove(const std::vector<std::string>& paths) const {
-        auto views = detail::strs(paths);
-        detail::check(isr_remove(get(), views.data(), views.size()));
-    }
+    /// Removes the stored pages of paths, also as last good pages.
+    void remove(std::string_view path) const { remove({path}); }
+    void remove(std::initializer_list<std::string_view> paths) const { remove_paths(detail::strs(paths)); }
+    void remove(const std::vector<std::string>& paths) const { remove_paths(detail::strs(paths)); }
 
     /// Renders every static path, and waits. `f(const isr::progress&)` may be left out.
     report prerender() const { return prerender_with(nullptr, nullptr, nullptr); }
@@ -196,9 +204,16 @@ private:
         if (!owned) return std::nullopt;
         return answer(owned);
     }
-    void revalidate(const std::vector<std::string>& tags, bool soft, double expire) const {
-        auto views = detail::strs(tags);
-        detail::check(isr_revalidate_tag(get(), views.data(), views.size(), soft, expire));
+    bool revalidate_paths(const std::vector<isr_str>& paths, path_type type) const {
+        bool matched = false;
+        detail::check(isr_revalidate_path(get(), paths.data(), paths.size(), type, &matched));
+        return matched;
+    }
+    void revalidate_tags(const std::vector<isr_str>& tags, bool soft, double expire) const {
+        detail::check(isr_revalidate_tag(get(), tags.data(), tags.size(), soft, expire));
+    }
+    void remove_paths(const std::vector<isr_str>& paths) const {
+        detail::check(isr_remove(get(), paths.data(), paths.size()));
     }
     template <class F>
     static void on_answer(void* user_data, isr_status status, isr_answer* owned) noexcept {

@@ -27,26 +27,38 @@ private:
 class options {
 public:
     options() : handle_(detail::made(isr_options_new())) {}
-    options&& set(const std::string& name, double value) && {
-        detail::check(isr_options_set_number(handle_.get(), name.c_str(), value));
-        return std::move(*this);
+    options& set(const std::string& name, double value) & {
+        return done(isr_options_set_number(get(), name.c_str(), value));
     }
-    options&& set(const std::string& name, std::string_view value) && {
-        detail::check(isr_options_set_text(handle_.get(), name.c_str(), detail::str(value)));
-        return std::move(*this);
+    options& set(const std::string& name, std::string_view value) & {
+        return done(isr_options_set_text(get(), name.c_str(), detail::str(value)));
     }
-    options&& set(const std::string& name, const std::vector<std::string>& values) && {
-        auto views = detail::strs(values);
-        detail::check(isr_options_set_texts(handle_.get(), name.c_str(), views.data(), views.size()));
-        return std::move(*this);
+    options& set(const std::string& name, const std::vector<std::string>& values) & {
+        return set_list(name, detail::strs(values));
     }
-    options&& clock(const isr::clock& clock) && {
-        detail::check(isr_options_set_clock(handle_.get(), clock.get()));
-        return std::move(*this);
+    options& set(const std::string& name, std::initializer_list<std::string_view> values) & {
+        return set_list(name, detail::strs(values));
     }
+    options& clock(const isr::clock& clock) & {
+        return done(isr_options_set_clock(get(), detail::held(clock.get(), "the isr::clock")));
+    }
+    options&& set(const std::string& name, double value) && { return std::move(set(name, value)); }
+    options&& set(const std::string& name, std::string_view value) && { return std::move(set(name, value)); }
+    options&& set(const std::string& name, const std::vector<std::string>& values) && { return std::move(set(name, values)); }
+    options&& set(const std::string& name, std::initializer_list<std::string_view> values) && {
+        return std::move(set(name, values));
+    }
+    options&& clock(const isr::clock& clock) && { return std::move(this->clock(clock)); }
     isr_options* get() const noexcept { return handle_.get(); }
 
 private:
+    options& set_list(const std::string& name, const std::vector<isr_str>& views) {
+        return done(isr_options_set_texts(get(), name.c_str(), views.data(), views.size()));
+    }
+    options& done(isr_status status) {
+        detail::check(status);
+        return *this;
+    }
     detail::unique<isr_options, isr_options_free> handle_;
 };
 
@@ -54,18 +66,28 @@ private:
 class params {
 public:
     params() : handle_(detail::made(isr_params_new())) {}
-    params&& set(const std::string& name, std::string_view value) && {
-        detail::check(isr_params_set(handle_.get(), name.c_str(), detail::str(value)));
-        return std::move(*this);
+    params& set(const std::string& name, std::string_view value) & {
+        detail::check(isr_params_set(get(), name.c_str(), detail::str(value)));
+        return *this;
     }
-    params&& set(const std::string& name, const std::vector<std::string>& values) && {
-        auto views = detail::strs(values);
-        detail::check(isr_params_set_list(handle_.get(), name.c_str(), views.data(), views.size()));
-        return std::move(*this);
+    params& set(const std::string& name, const std::vector<std::string>& values) & {
+        return set_list(name, detail::strs(values));
+    }
+    params& set(const std::string& name, std::initializer_list<std::string_view> values) & {
+        return set_list(name, detail::strs(values));
+    }
+    params&& set(const std::string& name, std::string_view value) && { return std::move(set(name, value)); }
+    params&& set(const std::string& name, const std::vector<std::string>& values) && { return std::move(set(name, values)); }
+    params&& set(const std::string& name, std::initializer_list<std::string_view> values) && {
+        return std::move(set(name, values));
     }
     isr_params* get() const noexcept { return handle_.get(); }
 
 private:
+    params& set_list(const std::string& name, const std::vector<isr_str>& views) {
+        detail::check(isr_params_set_list(get(), name.c_str(), views.data(), views.size()));
+        return *this;
+    }
     detail::unique<isr_params, isr_params_free> handle_;
 };
 
@@ -73,22 +95,30 @@ private:
 class route {
 public:
     route() : handle_(detail::made(isr_route_new())) {}
-    route&& revalidate(double seconds) && { return done(isr_route_set_revalidate(handle_.get(), seconds)); }
-    route&& expire(double seconds) && { return done(isr_route_set_expire(handle_.get(), seconds)); }
-    route&& timeout(double seconds) && { return done(isr_route_set_timeout(handle_.get(), seconds)); }
-    route&& dynamic_params(bool dynamic) && { return done(isr_route_set_dynamic_params(handle_.get(), dynamic)); }
-    route&& static_params(const params& p) && { return done(isr_route_add_static_params(handle_.get(), p.get())); }
-    route&& tag(std::string_view tag) && { return done(isr_route_add_tag(handle_.get(), detail::str(tag))); }
-    route&& query(const std::string& name) && { return done(isr_route_add_query(handle_.get(), name.c_str())); }
-    route&& vary(const std::string& name, const std::string& header) && {
-        return done(isr_route_add_vary(handle_.get(), name.c_str(), header.c_str()));
+    route& revalidate(double seconds) & { return done(isr_route_set_revalidate(get(), seconds)); }
+    route& expire(double seconds) & { return done(isr_route_set_expire(get(), seconds)); }
+    route& timeout(double seconds) & { return done(isr_route_set_timeout(get(), seconds)); }
+    route& dynamic_params(bool dynamic) & { return done(isr_route_set_dynamic_params(get(), dynamic)); }
+    route& static_params(const params& p) & { return done(isr_route_add_static_params(get(), p.get())); }
+    route& tag(std::string_view name) & { return done(isr_route_add_tag(get(), detail::str(name))); }
+    route& query(const std::string& name) & { return done(isr_route_add_query(get(), name.c_str())); }
+    route& vary(const std::string& name, const std::string& header) & {
+        return done(isr_route_add_vary(get(), name.c_str(), header.c_str()));
     }
+    route&& revalidate(double seconds) && { return std::move(revalidate(seconds)); }
+    route&& expire(double seconds) && { return std::move(expire(seconds)); }
+    route&& timeout(double seconds) && { return std::move(timeout(seconds)); }
+    route&& dynamic_params(bool dynamic) && { return std::move(dynamic_params(dynamic)); }
+    route&& static_params(const params& p) && { return std::move(static_params(p)); }
+    route&& tag(std::string_view name) && { return std::move(tag(name)); }
+    route&& query(const std::string& name) && { return std::move(query(name)); }
+    route&& vary(const std::string& name, const std::string& header) && { return std::move(vary(name, header)); }
     isr_route* get() const noexcept { return handle_.get(); }
 
 private:
-    route&& done(isr_status status) {
+    route& done(isr_status status) {
         detail::check(status);
-        return std::move(*this);
+        return *this;
     }
     detail::unique<isr_route, isr_route_free> handle_;
 };
@@ -99,23 +129,27 @@ public:
     request(std::string path) : path_(std::move(path)) {}
     request(std::string_view path) : path_(path) {}
     request(const char* path) : path_(path) {}
-    request&& variant(std::string name, std::string value) && {
-        variant_.emplace_back(std::move(name), std::move(value));
-        return std::move(*this);
+    request& variant(std::string_view name, std::string_view value) & {
+        variant_.emplace_back(name, value);
+        return *this;
     }
-    request&& draft(bool draft = true) && {
+    request& draft(bool draft = true) & {
         draft_ = draft;
-        return std::move(*this);
+        return *this;
     }
-    request&& prefetch(bool prefetch = true) && {
+    request& prefetch(bool prefetch = true) & {
         prefetch_ = prefetch;
-        return std::move(*this);
+        return *this;
     }
+    request&& variant(std::string_view name, std::string_view value) && { return std::move(variant(name, value)); }
+    request&& draft(bool draft = true) && { return std::move(this->draft(draft)); }
+    request&& prefetch(bool prefetch = true) && { return std::move(this->prefetch(prefetch)); }
     /// The render from which the request comes, where it is made on another thread.
-    request&& within(const render& job) && {
+    request& within(const render& job) & {
         within_ = isr_render_context(job.get());
-        return std::move(*this);
+        return *this;
     }
+    request&& within(const render& job) && { return std::move(within(job)); }
     /// Hands the same to isr.h.
     template <class F>
     auto with(F&& f) const {

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <exception>
+#include <initializer_list>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -57,12 +58,20 @@ public:
     outcome(isr::error failure) : failure_(std::move(failure)) {}
     explicit operator bool() const noexcept { return value_.has_value(); }
     /// The value; throws the error where there is none.
-    T& value() {
+    const T& value() const& {
         if (!value_) throw *failure_;
         return *value_;
     }
-    /// The error; only where there is no value.
-    const isr::error& failure() const { return failure_.value(); }
+    T& value() & {
+        if (!value_) throw *failure_;
+        return *value_;
+    }
+    T&& value() && { return std::move(value()); }
+    /// The error; throws std::logic_error where there is a value.
+    const isr::error& failure() const& {
+        if (!failure_) throw std::logic_error("isr::outcome::failure of a success");
+        return *failure_;
+    }
 
 private:
     std::optional<T> value_;
@@ -75,7 +84,8 @@ inline isr_str str(std::string_view text) { return {text.data(), text.size()}; }
 inline std::string_view view(isr_str text) { return {text.data, text.len}; }
 inline std::string_view view(isr_bytes bytes) { return {reinterpret_cast<const char*>(bytes.data), bytes.len}; }
 inline std::pair<std::string_view, std::string_view> view(isr_field f) { return {view(f.name), view(f.value)}; }
-inline std::vector<isr_str> strs(const std::vector<std::string>& texts) {
+template <class Texts>
+std::vector<isr_str> strs(const Texts& texts) {
     std::vector<isr_str> views;
     for (const auto& text : texts) views.push_back(str(text));
     return views;
@@ -92,6 +102,13 @@ inline void check(isr_status status) {
 template <class T>
 T* made(T* handle) {
     if (!handle) throw error::last();
+    return handle;
+}
+
+/// The handle of a builder; one that was moved from must not pass for the defaults.
+template <class T>
+T* held(T* handle, const char* what) {
+    if (!handle) throw error(ISR_STATUS_INVALID_ARGUMENT, std::string(what) + " was moved from");
     return handle;
 }
 
@@ -255,28 +272,30 @@ struct result {
 
     result() = default;
     result(std::string text) : body(std::move(text)) {}
+    result(std::string_view text) : body(text) {}
     result(const char* text) : body(text) {}
-    /// A page with status 404, stored like any other.
-    static result not_found(std::string text) {
-        result r(std::move(text));
-        r.status = 404;
-        return r;
+    /// This text or page with status 404, stored like any other.
+    static result not_found(result page) {
+        page.status = 404;
+        return page;
     }
     /// A redirect with `location: to`.
-    static result redirect(std::string to, std::uint16_t status = 307) {
+    static result redirect(std::string_view to, std::uint16_t status = 307) {
         result r;
         r.status = status;
-        r.headers.emplace_back("location", std::move(to));
+        r.with_header("location", to);
         return r;
     }
-    result&& with_header(std::string name, std::string value) && {
-        headers.emplace_back(std::move(name), std::move(value));
-        return std::move(*this);
+    result& with_header(std::string_view name, std::string_view value) & {
+        headers.emplace_back(name, value);
+        return *this;
     }
-    result&& with_tag(std::string tag) && {
-        tags.push_back(std::move(tag));
-        return std::move(*this);
+    result&& with_header(std::string_view name, std::string_view value) && { return std::move(with_header(name, value)); }
+    result& with_tag(std::string_view tag) & {
+        tags.emplace_back(tag);
+        return *this;
     }
+    result&& with_tag(std::string_view tag) && { return std::move(with_tag(tag)); }
 
     /// The same for isr.h; owned by the caller.
     detail::unique<isr_result, isr_result_free> handle() const {

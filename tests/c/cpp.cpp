@@ -198,11 +198,122 @@ static void results() {
   CHECK(cache.get("/live").cache() == ISR_CACHE_WORD_BYPASS);
 }
 
+static void lists_and_single_names() {
+  isr::cache cache(isr::options().set("precompress", {"br", "gzip"}).set("storable_statuses", {"200"}));
+  cache.page("/[id]", isr::route().static_params(isr::params().set("id", "s")), [](isr::render& r) {
+    return isr::result("x").with_tag(r.param("id")).with_header("x-id", r.param("id"));
+  });
+  cache.page("/docs/[...rest]", isr::route().static_params(isr::params().set("rest", {"a", "b"})),
+             [](isr::render& r) { return r.path(); });
+  CHECK(cache.prerender().rendered == 2 && cache.peek("/docs/a/b").page->body() == "/docs/a/b");
+  const auto state = [&](const char* path) { return cache.peek(path).state; };
+  const auto render = [&] {
+    for (const char* path : {"/a", "/b"}) CHECK(cache.get(path).page().header("x-id") == path + 1);
+  };
+  const std::string tag = "a";
+  const std::vector<std::string> both{"a", "b"};
+  const auto expired = [&](bool a, bool b) {
+    CHECK(state("/a") == (a ? ISR_STATE_EXPIRED : ISR_STATE_FRESH) && state("/b") == (b ? ISR_STATE_EXPIRED : ISR_STATE_FRESH));
+    render();
+  };
+  render();
+  cache.revalidate_tag("a");
+  expired(true, false);
+  cache.revalidate_tag(tag);
+  expired(true, false);
+  cache.revalidate_tag({"b"});
+  expired(false, true);
+  cache.revalidate_tag({"a", "b"});
+  expired(true, true);
+  cache.revalidate_tag({tag, "b"});
+  expired(true, true);
+  cache.revalidate_tag(both);
+  expired(true, true);
+  CHECK(cache.revalidate_path("/a"));
+  expired(true, false);
+  CHECK(cache.revalidate_path({"/a", "/b"}));
+  expired(true, true);
+  CHECK(cache.revalidate_path({"/b"}, ISR_PATH_TYPE_PAGE));
+  expired(false, true);
+  CHECK(cache.revalidate_path(std::vector<std::string>{"/a"}));
+  expired(true, false);
+  cache.revalidate_tag_soft("a");
+  cache.revalidate_tag_soft({"b"});
+  CHECK(state("/a") == ISR_STATE_STALE && state("/b") == ISR_STATE_STALE);
+  cache.remove("/a");
+  CHECK(state("/a") == ISR_STATE_MISSING && state("/b") != ISR_STATE_MISSING);
+  render();
+  cache.remove({"/a", "/b"});
+  CHECK(state("/a") == ISR_STATE_MISSING && state("/b") == ISR_STATE_MISSING);
+}
+
+static void builders_by_name() {
+  isr::options options;
+  options.set("threads", 2).set("deployment", "v1");
+  options.set("precompress", {"gzip"}).set("precompress", std::vector<std::string>{"br"});
+  isr::clock clock;
+  options.clock(clock);
+  isr::params params;
+  params.set("id", "1").set("id", "2");
+  isr::route route;
+  route.revalidate(7).expire(70).timeout(5).dynamic_params(true).tag("t").query("q").vary("lang", "accept-language");
+  route.static_params(params);
+  isr::cache cache(options);
+  cache.page("/[id]", route, [](isr::render& r) {
+    isr::result result(r.variant("lang"));
+    result.with_tag("own").with_header("x-a", "b");
+    return result;
+  });
+  isr::request request("/2");
+  request.variant("lang", "de").draft(false).prefetch(false);
+  const isr::page page = cache.get(request).page();
+  CHECK(page.body() == "de" && page.revalidate() == 7 && page.expire() == 70 && page.tags().size() == 2);
+
+  // Moved from: an error, and not the defaults.
+  isr::options gone = std::move(options);
+  isr::route gone_too = std::move(route);
+  CHECK(thrown([&] { isr::cache with(options); }) == ISR_STATUS_INVALID_ARGUMENT);
+  CHECK(thrown([&] { options.set("threads", 2); }) == ISR_STATUS_INVALID_ARGUMENT);
+  CHECK(thrown([&] { cache.page("/x/y", route, [](isr::render&) { return "x"; }); }) == ISR_STATUS_INVALID_ARGUMENT);
+  CHECK(thrown([&] { route.revalidate(1); }) == ISR_STATUS_INVALID_ARGUMENT);
+  isr::clock gone_clock = std::move(clock);
+  CHECK(thrown([&] { gone.clock(clock); }) == ISR_STATUS_INVALID_ARGUMENT);
+}
+
+static void outcomes() {
+  const isr::outcome<int> good(7), bad(isr::error(ISR_STATUS_BUSY, "busy"));
+  CHECK(good && good.value() == 7 && !bad && bad.failure().status() == ISR_STATUS_BUSY);
+  CHECK(thrown([&] { bad.value(); }) == ISR_STATUS_BUSY);
+  CHECK(isr::outcome<std::string>("text").value() == "text");
+  try {
+    good.failure();
+    CHECK(!"a success has no failure");
+  } catch (const std::logic_error& e) {
+    CHECK(e.what()[0] != '\0');
+  }
+}
+
+static void texts_as_views() {
+  isr::cache cache;
+  static const std::string text = "a text, and more";
+  cache.page("/view", [](isr::render&) { return std::string_view(text).substr(0, 6); });
+  cache.page("/none", [](isr::render&) { return isr::result::not_found(std::string_view("none")); });
+  cache.page("/to", [](isr::render&) { return isr::result::redirect(std::string_view("/view")); });
+  CHECK(cache.get("/view").body() == "a text");
+  CHECK(cache.get("/none").status() == 404 && cache.get("/none").body() == "none");
+  CHECK(cache.get("/to").head().header("location") == "/view");
+  CHECK(cache.data({"k"}, {}, [](isr::load&) { return std::string_view(text); }).value() == text);
+}
+
 int main() {
   a_page_in_a_few_lines();
   exceptions_stay_inside();
   deferred_and_async();
   prerender();
   results();
+  lists_and_single_names();
+  builders_by_name();
+  outcomes();
+  texts_as_views();
   std::puts("cpp: ok");
 }
