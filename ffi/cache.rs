@@ -60,7 +60,7 @@ pub unsafe extern "C" fn isr_cache_open(
 }
 
 /// Closes the cache: new calls get `ISR_STATUS_CLOSED`, queued renders fail with it, running ones may finish within `timeout`
-/// seconds; what still runs then is given up. Closing again is harmless. Answers and pages stay valid.
+/// real seconds, also with a manual clock; what still runs then is given up. Closing again is harmless. Answers and pages stay valid.
 ///
 /// `out_all_ended` (may be NULL) gets whether all ended in time.
 /// Threads: any, but not inside a callback.

@@ -29,9 +29,10 @@ pub extern "C" fn isr_options_new() -> *mut isr_options {
 
 /// Sets an option that is a number of seconds, bytes or things.
 ///
-/// Seconds: `default_revalidate`, `default_expire`, `default_timeout`, `stale_if_error`; with a fraction, and `ISR_NEVER` is no
-/// limit. Bytes: `max_bytes`, `max_entry_bytes`. Whole numbers: `max_queue`, `threads`, `max_variants`, `max_invalidations`.
-/// A part from 0 to 1: `backoff_jitter`.
+/// Seconds: `default_revalidate` (default never), `default_expire` (a year), `default_timeout` (60), `stale_if_error` (no limit); with a
+/// fraction, and `ISR_NEVER` is never, or no limit. Bytes: `max_bytes` (256 MiB), `max_entry_bytes` (16 MiB). Whole numbers: `max_queue`
+/// (1000), `threads` (8; more than 1024 are 1024), `max_variants` (64), `max_invalidations` (100,000). A part from 0 to 1:
+/// `backoff_jitter` (0.1).
 /// Errors: `ISR_STATUS_INVALID_ARGUMENT` for an unknown name, a wrong type or a value out of its range. `storable_statuses` and
 /// the length of `draft_secret` are checked by `isr_cache_open`.
 /// Threads: any.
@@ -59,7 +60,7 @@ pub unsafe extern "C" fn isr_options_set_never(
     unsafe { set(options, name, || Ok(OptionValue::Never)) }
 }
 
-/// Sets an option that is a text: `deployment`, `draft_secret` (at least 16 bytes).
+/// Sets an option that is a text: `deployment` (default empty), `draft_secret` (at least 16 bytes; default random).
 ///
 /// Errors and threads: as for `isr_options_set_number`.
 #[unsafe(no_mangle)]
@@ -77,7 +78,8 @@ pub unsafe extern "C" fn isr_options_set_text(
     unsafe { set(options, name, text) }
 }
 
-/// Sets an option that is a list of texts: `precompress` (`br`, `gzip`, `zstd`), `storable_statuses` (`200`, `404`, ...).
+/// Sets an option that is a list of texts: `precompress` (`br`, `gzip`, `zstd`; default none), `storable_statuses` (default `200`, `203`,
+/// `301`, `302`, `303`, `307`, `308`, `404`, `410`).
 ///
 /// Errors and threads: as for `isr_options_set_number`.
 #[unsafe(no_mangle)]

@@ -47,7 +47,7 @@ pub struct isr_report {
 handle!(isr_report, PrerenderReport, b"isreport");
 
 /// Renders every path that the routes' static params list, and waits. Fresh ones are skipped; one that fails is tried again, and
-/// does not stop the others.
+/// does not stop the others. With a manual clock the pauses between its attempts are skipped.
 ///
 /// `progress`: may be NULL. `free_user_data` (may be NULL) is called exactly once with `user_data`, after the last progress.
 /// Ownership: free `*out` with `isr_report_free`.

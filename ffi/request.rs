@@ -16,7 +16,8 @@ pub struct isr_request {
     pub struct_size: usize,
     /// The request target: path, with query and fragment as they came.
     pub path: isr_str,
-    /// Named values that select another representation of the path; part of the key. NULL where there are none.
+    /// Named values that select another representation of the path; part of the key. Of two of one name the last
+    /// one wins. NULL where there are none.
     pub variant: *const isr_field,
     /// The number of values in `variant`.
     pub variant_count: usize,

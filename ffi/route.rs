@@ -75,7 +75,7 @@ pub unsafe extern "C" fn isr_route_set_timeout(route: *mut isr_route, seconds: f
     }
 }
 
-/// Whether paths that the static params do not list are rendered; if not, they answer 404. Default true.
+/// Whether paths that the static params do not list are rendered; if not, they answer 404 with an empty body. Default true.
 ///
 /// Threads: one at a time per object.
 #[unsafe(no_mangle)]
@@ -143,7 +143,8 @@ pub unsafe extern "C" fn isr_route_add_query(
     }
 }
 
-/// Declares that the variant `name` is made from the request header `header`, which is then named in `vary`.
+/// Declares that the variant `name` is made from the request header `header`, which is then named in `vary`. Which page is answered the
+/// variant of the request alone decides: set it from the header.
 ///
 /// Threads: one at a time per object.
 #[unsafe(no_mangle)]

@@ -254,7 +254,8 @@ impl<T> Out<T> {
     }
 }
 
-/// A struct that begins with its size, so that it can grow: a newer program's further members are left unread.
+/// A struct that begins with its size, so that it can grow: a newer program's further members are left unread. Where one grows, the sizes
+/// that it had before are to be taken here as well, with the new members as its _INIT macro sets them.
 ///
 /// # Safety
 /// `T` is `repr(C)` and begins with a `usize`; `given` is NULL, or valid for reading as many bytes as that says.

@@ -465,7 +465,8 @@ typedef struct {
    */
   isr_str path;
   /**
-   * Named values that select another representation of the path; part of the key. NULL where there are none.
+   * Named values that select another representation of the path; part of the key. Of two of one name the last
+   * one wins. NULL where there are none.
    */
   const isr_field *variant;
   /**
@@ -779,9 +780,10 @@ ISR_API isr_options *isr_options_new(void);
 /**
  * Sets an option that is a number of seconds, bytes or things.
  *
- * Seconds: `default_revalidate`, `default_expire`, `default_timeout`, `stale_if_error`; with a fraction, and `ISR_NEVER` is no
- * limit. Bytes: `max_bytes`, `max_entry_bytes`. Whole numbers: `max_queue`, `threads`, `max_variants`, `max_invalidations`.
- * A part from 0 to 1: `backoff_jitter`.
+ * Seconds: `default_revalidate` (default never), `default_expire` (a year), `default_timeout` (60), `stale_if_error` (no limit); with a
+ * fraction, and `ISR_NEVER` is never, or no limit. Bytes: `max_bytes` (256 MiB), `max_entry_bytes` (16 MiB). Whole numbers: `max_queue`
+ * (1000), `threads` (8; more than 1024 are 1024), `max_variants` (64), `max_invalidations` (100,000). A part from 0 to 1:
+ * `backoff_jitter` (0.1).
  * Errors: `ISR_STATUS_INVALID_ARGUMENT` for an unknown name, a wrong type or a value out of its range. `storable_statuses` and
  * the length of `draft_secret` are checked by `isr_cache_open`.
  * Threads: any.
@@ -799,14 +801,18 @@ isr_status isr_options_set_number(isr_options *options,
 ISR_API isr_status isr_options_set_never(isr_options *options, const char *name);
 
 /**
- * Sets an option that is a text: `deployment`, `draft_secret` (at least 16 bytes).
+ * Sets an option that is a text: `deployment` (default empty), `draft_secret` (at least 16 bytes; default random).
  *
  * Errors and threads: as for `isr_options_set_number`.
  */
-ISR_API isr_status isr_options_set_text(isr_options *options, const char *name, isr_str value);
+ISR_API
+isr_status isr_options_set_text(isr_options *options,
+                                const char *name,
+                                isr_str value);
 
 /**
- * Sets an option that is a list of texts: `precompress` (`br`, `gzip`, `zstd`), `storable_statuses` (`200`, `404`, ...).
+ * Sets an option that is a list of texts: `precompress` (`br`, `gzip`, `zstd`; default none), `storable_statuses` (default `200`, `203`,
+ * `301`, `302`, `303`, `307`, `308`, `404`, `410`).
  *
  * Errors and threads: as for `isr_options_set_number`.
  */
@@ -901,7 +907,7 @@ isr_status isr_route_set_expire(isr_route *route,
 ISR_API isr_status isr_route_set_timeout(isr_route *route, double seconds);
 
 /**
- * Whether paths that the static params do not list are rendered; if not, they answer 404. Default true.
+ * Whether paths that the static params do not list are rendered; if not, they answer 404 with an empty body. Default true.
  *
  * Threads: one at a time per object.
  */
@@ -935,7 +941,8 @@ isr_status isr_route_add_tag(isr_route *route,
 ISR_API isr_status isr_route_add_query(isr_route *route, const char *name);
 
 /**
- * Declares that the variant `name` is made from the request header `header`, which is then named in `vary`.
+ * Declares that the variant `name` is made from the request header `header`, which is then named in `vary`. Which page is answered the
+ * variant of the request alone decides: set it from the header.
  *
  * Threads: one at a time per object.
  */
@@ -986,7 +993,7 @@ isr_status isr_cache_open(uint32_t abi_version,
 
 /**
  * Closes the cache: new calls get `ISR_STATUS_CLOSED`, queued renders fail with it, running ones may finish within `timeout`
- * seconds; what still runs then is given up. Closing again is harmless. Answers and pages stay valid.
+ * real seconds, also with a manual clock; what still runs then is given up. Closing again is harmless. Answers and pages stay valid.
  *
  * `out_all_ended` (may be NULL) gets whether all ended in time.
  * Threads: any, but not inside a callback.
@@ -1830,7 +1837,7 @@ isr_status isr_put(const isr_cache *cache,
 
 /**
  * Renders every path that the routes' static params list, and waits. Fresh ones are skipped; one that fails is tried again, and
- * does not stop the others.
+ * does not stop the others. With a manual clock the pauses between its attempts are skipped.
  *
  * `progress`: may be NULL. `free_user_data` (may be NULL) is called exactly once with `user_data`, after the last progress.
  * Ownership: free `*out` with `isr_report_free`.

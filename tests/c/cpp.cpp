@@ -174,9 +174,10 @@ static void prerender() {
   });
   CHECK(report.rendered == 2 && report.skipped == 0 && report.failed.empty() && last == 2);
   CHECK(cache.prerender().skipped == 2);
-  const auto answer = cache.get(isr::request("/p/1").variant("lang", "de").prefetch());
+  const auto answer = cache.get(isr::request("/p/1").variant("lang", "en").variant("lang", "de").prefetch());
   CHECK(answer.page().body() == "de" && answer.head().header("vary").find("accept-language") != std::string_view::npos);
-  CHECK(cache.get("/p/3").page().status() == 404);
+  CHECK(answer.head().header("content-type").empty());
+  CHECK(cache.get("/p/3").page().status() == 404 && cache.get("/p/3").body().empty());
   CHECK(cache.activity().queued == 0 && cache.activity().version > 0);
 }
 
