@@ -9,7 +9,6 @@ import threading
 
 import libisr
 import pytest
-from conftest import settle, until
 
 pytestmark = pytest.mark.asyncio
 
@@ -361,29 +360,3 @@ async def test_a_user_context_does_not_leak_into_a_render(cache: libisr.Cache) -
 
     user.set("alice")
     assert bytes((await cache.aget("/")).body) == b"nobody"
-
-
-@pytest.mark.asyncio(loop_scope="function")
-async def test_a_loop_that_ends_fails_its_renders() -> None:
-    """Kept apart: the loop of another thread ends while a render runs on it."""
-    begun = threading.Event()
-    with libisr.Cache() as cache:
-
-        @cache.page("/")
-        async def page(job: libisr.Job) -> str:
-            begun.set()
-            await asyncio.Event().wait()
-            return "never"
-
-        async def short() -> None:
-            waiting = asyncio.ensure_future(cache.aget("/"))
-            while not begun.is_set():
-                await asyncio.sleep(0)
-            waiting.cancel()
-
-        thread = threading.Thread(target=asyncio.run, args=(short(),))
-        thread.start()
-        await asyncio.to_thread(begun.wait, 20)
-        await asyncio.to_thread(thread.join, 20)
-        until(lambda: cache.stats()["render_failures"] == 1)
-        settle(cache)
