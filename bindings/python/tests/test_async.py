@@ -300,12 +300,37 @@ async def test_prerender_and_regenerate(cache: libisr.Cache) -> None:
 
     report = await cache.aprerender(progress)
     assert report == (20, 0, [])
-    await asyncio.sleep(0)
     assert seen[-1][:4] == (20, 0, 0, 20)
     answer = await cache.aregenerate("/3")
     assert answer is not None
     assert bytes(answer.body) == b"regenerate"
     assert await cache.aregenerate("/99", only_generated=True) is None
+
+
+async def test_progress_that_raises(cache: libisr.Cache) -> None:
+    cache.page("/[id]", static_params=[{"id": str(i)} for i in range(20)])(lambda job: "x")
+    problems: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: problems.append(context))
+    calls: list[str] = []
+
+    def progress(p: libisr.PrerenderProgress) -> None:
+        calls.append(p.path)
+        raise ValueError(f"broken at {p.path}")
+
+    for _ in ("rendered", "skipped"):
+        with pytest.raises(ValueError, match=r"^broken at") as caught:
+            await cache.aprerender(progress)
+        assert str(caught.value) == f"broken at {calls[0]}"
+        assert len(calls) == 20
+        assert cache.stats()["renders"] == 20
+        calls.clear()
+    assert problems == []
+
+    async def wrong(p: libisr.PrerenderProgress) -> None:
+        raise AssertionError("it was called")
+
+    with pytest.raises(TypeError, match="progress must be a plain function, not async"):
+        await cache.aprerender(wrong)
 
 
 async def test_deferred(cache: libisr.Cache) -> None:

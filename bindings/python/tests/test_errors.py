@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import itertools
-import sys
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -332,6 +331,7 @@ def wrong_calls() -> dict[str, tuple[Callable[[libisr.Cache], object], type[Exce
         "page revalidate true": (lambda c: c.page("/x", revalidate=True)(job), type_, "got True"),
         "page negative": (lambda c: c.page("/x", revalidate=-1)(job), invalid, "revalidate"),
         "page nan": (lambda c: c.page("/x", expire=float("nan"))(job), invalid, "expire"),
+        "page without pattern": (lambda c: c.page(job), type_, "write @cache.page(pattern)"),
         "page timedelta": (lambda c: c.page("/x", timeout=timedelta(-1))(job), invalid, "timeout"),
         "page huge": (lambda c: c.page("/x", revalidate=10**400)(job), invalid, "revalidate is too large"),
         "page dynamic": (lambda c: c.page("/x", dynamic_params=1)(job), type_, "dynamic_params must be a bool"),
@@ -375,6 +375,7 @@ def wrong_calls() -> dict[str, tuple[Callable[[libisr.Cache], object], type[Exce
         "data tags": (lambda c: c.data("k", lambda: 1, tags="t"), type_, "tags must be a list of str; got 't'"),
         "data revalidate": (lambda c: c.data("k", lambda: 1, revalidate="1"), type_, "revalidate must be a number"),
         "draft_token": (lambda c: c.draft_token("1h"), type_, "valid_for must be a number"),
+        "prerender async": (lambda c: c.prerender(_coroutine), type_, "progress must be a plain function, not async"),
         "draft_token never": (lambda c: c.draft_token(None), invalid, "never"),
         "verify_draft": (lambda c: c.verify_draft(b"x"), type_, "token must be a str; got b'x'"),
         "close": (lambda c: c.close("1"), type_, "timeout must be a number"),
@@ -440,25 +441,18 @@ def test_wrong_arguments_of_head(cache: libisr.Cache) -> None:
         head("GET", None, b"br")
 
 
-def test_progress_that_raises_changes_nothing(cache: libisr.Cache) -> None:
-    cache.page("/[id]", static_params=[{"id": "1"}])(lambda job: "x")
+def test_progress_that_raises_does_not_stop_the_prerender(cache: libisr.Cache) -> None:
+    # What would go to `sys.unraisablehook` fails the test.
+    cache.page("/[id]", static_params=[{"id": str(i)} for i in range(20)])(lambda job: "x")
+    calls: list[str] = []
 
     def progress(p: libisr.PrerenderProgress) -> None:
-        raise ValueError("broken progress")
+        calls.append(p.path)
+        raise ValueError(f"broken at {p.path}")
 
-    with _unraisable() as seen:
-        assert cache.prerender(progress).rendered == 1
-    assert [str(error) for error in seen] == ["broken progress"]
-
-
-class _unraisable:
-    """Collects what goes to `sys.unraisablehook`."""
-
-    def __enter__(self) -> list[BaseException | None]:
-        self._seen: list[BaseException | None] = []
-        self._hook = sys.unraisablehook
-        sys.unraisablehook = lambda args: self._seen.append(args.exc_value)
-        return self._seen
-
-    def __exit__(self, *_: object) -> None:
-        sys.unraisablehook = self._hook
+    with pytest.raises(ValueError, match=r"^broken at") as caught:
+        cache.prerender(progress)
+    assert str(caught.value) == f"broken at {calls[0]}"
+    assert len(calls) == 20
+    assert cache.stats()["renders"] == 20
+    assert cache.prerender().skipped == 20
