@@ -406,6 +406,12 @@ def wrong_calls() -> dict[str, tuple[Callable[[libisr.Cache], object], type[Exce
         "cache true": (lambda c: module.Cache(max_bytes=True), type_, "max_bytes must be a number"),
         "cache list": (lambda c: module.Cache(precompress=[b"gzip"]), type_, "an item of precompress"),
         "cache coding": (lambda c: module.Cache(precompress=["lzma"]), invalid, "lzma"),
+        "result redirect": (lambda c: module.redirect(5), type_, "to must be a str; got 5"),
+        "result redirect status": (lambda c: module.redirect("/", 200), invalid, "307 or 308; got 200"),
+        "result redirect type": (lambda c: module.redirect("/", "308"), type_, "status must be an int; got '308'"),
+        "result redirect true": (lambda c: module.redirect("/", True), type_, "status must be an int; got True"),
+        "result redirect headers": (lambda c: module.redirect("/", headers="a"), type_, "headers must be a dict"),
+        "result redirect twice": (lambda c: module.redirect("/", headers={"Location": "/"}), invalid, "location"),
         "cache secret": (lambda c: module.Cache(draft_secret="short"), invalid, "16 bytes"),
         "cache clock": (lambda c: module.Cache(clock=5), type_, "clock must be a ManualClock or None; got 5"),
         "cache positional": (lambda c: module.Cache(5), type_, "positional"),
@@ -428,7 +434,7 @@ def test_wrong_arguments(cache: libisr.Cache, name: str) -> None:
     assert cache.get("/").cache == "miss", "the call has changed something"
 
 
-def test_wrong_arguments_of_head(cache: libisr.Cache) -> None:
+def test_arguments_of_head(cache: libisr.Cache) -> None:
     cache.page("/")(lambda job: "x")
     head: Any = cache.get("/").head
     with pytest.raises(libisr.InvalidArgument, match='method must be "GET" or "HEAD"; got "POST"'):
@@ -456,3 +462,6 @@ def test_progress_that_raises_does_not_stop_the_prerender(cache: libisr.Cache) -
     assert len(calls) == 20
     assert cache.stats()["renders"] == 20
     assert cache.prerender().skipped == 20
+    assert bytes(head("get").body) == b"x"
+    assert bytes(head("head").body) == b""
+    assert head("Head").content_length == 1
