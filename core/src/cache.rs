@@ -308,7 +308,8 @@ impl Cache {
         self.engine().remove(paths)
     }
 
-    /// Renders every path that the routes' static params list (section 9), and waits.
+    /// Renders every path that the routes' static params list (section 9), and waits. Results that may not be stored count as
+    /// rendered, too.
     ///
     /// # Errors
     /// `Closed`. Failed paths are in the report.

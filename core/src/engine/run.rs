@@ -70,7 +70,7 @@ impl Engine {
                     Refused::Full => Error::new(
                         ErrorKind::Busy,
                         format!(
-                            "{} renders wait for a thread already (max_queue)",
+                            "as many renders wait for a thread as may (max_queue is {})",
                             self.options.max_queue
                         ),
                     ),
