@@ -109,7 +109,7 @@ fn report(py: Python<'_>, report: PrerenderReport) -> PyResult<Py<PyAny>> {
     Ok((report.rendered, report.skipped, failed).into_pyobject(py)?.into_any().unbind())
 }
 
-/// Progress goes to a Python callable; what it raises is reported and changes nothing.
+/// Progress goes to a Python callable of the package, which keeps what the user's raises.
 fn on_progress(progress: Option<Py<PyAny>>) -> Option<OnProgress> {
     let progress = progress?;
     Some(Arc::new(move |p: &PrerenderProgress| {

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{
     PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMapping, PyMemoryView,
-    PyString, PyType,
+    PyString, PyTuple, PyType,
 };
 
 use crate::errors::{OrRaise, invalid, raise, show, wrong_type};
@@ -65,12 +65,16 @@ fn whole<T: for<'a, 'py> FromPyObject<'a, 'py>>(
 }
 
 fn real(what: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
-    if !(value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>())
-        || value.is_instance_of::<PyBool>()
-    {
+    if !is_number(value) {
         return Err(wrong_type(what, "a number of seconds (int or float)", value));
     }
     number(what, value)
+}
+
+/// Whether it is an int or a float; a bool is neither.
+fn is_number(value: &Bound<'_, PyAny>) -> bool {
+    (value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>())
+        && !value.is_instance_of::<PyBool>()
 }
 
 /// Conversions of one argument each, so that their errors name it.
@@ -137,31 +141,51 @@ fn number(what: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
         .map_err(|_| invalid(format!("{what} is too large for a number; got {}", show(value))))
 }
 
-/// The value of an option of the cache; the core knows which type each one takes.
+/// The value of an option of the cache. Which Python type each one takes is said here, which values the core says.
 pub fn option(name: &str, value: &Bound<'_, PyAny>) -> PyResult<OptionValue> {
-    if let Ok(t) = value.cast::<PyString>() {
-        return Ok(OptionValue::Text(text(name, t.as_any())?.to_string()));
+    match name {
+        "deployment" | "draft_secret" => Ok(OptionValue::Text(text(name, value)?.to_string())),
+        "storable_statuses" => {
+            list_of(name, "int", value, |item| item.is_exact_instance_of::<PyInt>())
+        }
+        "precompress" => list_of(name, "str", value, |item| item.is_instance_of::<PyString>()),
+        "stale_if_error" | "default_revalidate" | "default_expire" | "default_timeout" => {
+            Ok(seconds(name, value)?.map_or(OptionValue::Never, OptionValue::Number))
+        }
+        "backoff_jitter" => plain_number(name, "a number (int or float)", value),
+        "max_bytes" | "max_entry_bytes" | "max_queue" | "threads" | "max_variants"
+        | "max_invalidations" => plain_number(name, "a whole number (int)", value),
+        _ => Err(invalid(format!(
+            "unknown option \"{name}\"; known are {}, clock",
+            isr_core::Options::NAMES.join(", ")
+        ))),
     }
-    if value.is_instance_of::<PyList>() || value.is_instance_of::<pyo3::types::PyTuple>() {
-        let items = value.try_iter()?.map(|item| {
-            let item = item?;
-            if item.is_instance_of::<PyString>() || item.is_exact_instance_of::<PyInt>() {
-                return Ok(item.str()?.to_string_lossy().into_owned());
-            }
-            Err(wrong_type(&format!("an item of {name}"), "a str or an int", &item))
-        });
-        return Ok(OptionValue::Texts(items.collect::<PyResult<_>>()?));
+}
+
+fn plain_number(name: &str, rule: &str, value: &Bound<'_, PyAny>) -> PyResult<OptionValue> {
+    if !is_number(value) {
+        return Err(wrong_type(name, rule, value));
     }
-    match seconds(name, value) {
-        Ok(Some(number)) => Ok(OptionValue::Number(number)),
-        Ok(None) => Ok(OptionValue::Never),
-        Err(e) if e.is_instance_of::<pyo3::exceptions::PyTypeError>(value.py()) => Err(wrong_type(
-            name,
-            "a number, a timedelta, a str, a list of str, or None or False for never",
-            value,
-        )),
-        Err(e) => Err(e),
+    number(name, value).map(OptionValue::Number)
+}
+
+fn list_of(
+    name: &str,
+    item: &str,
+    value: &Bound<'_, PyAny>,
+    fits: fn(&Bound<'_, PyAny>) -> bool,
+) -> PyResult<OptionValue> {
+    if !(value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>()) {
+        return Err(wrong_type(name, &format!("a list of {item}"), value));
     }
+    let items = value.try_iter()?.map(|one| {
+        let one = one?;
+        if fits(&one) {
+            return Ok(one.str()?.to_string_lossy().into_owned());
+        }
+        Err(wrong_type(&format!("an item of {name}"), item, &one))
+    });
+    Ok(OptionValue::Texts(items.collect::<PyResult<_>>()?))
 }
 
 /// A list of texts: any iterable of `str` that is not itself a text.
@@ -262,7 +286,7 @@ pub fn headers(value: &Bound<'_, PyAny>) -> PyResult<Vec<(String, String)>> {
     const RULE: &str = "a dict of str to str, or a list of pairs of str";
     if value.cast::<PyMapping>().is_ok()
         && !value.is_instance_of::<PyList>()
-        && !value.is_instance_of::<pyo3::types::PyTuple>()
+        && !value.is_instance_of::<PyTuple>()
     {
         return text_pairs("headers", value);
     }

@@ -173,8 +173,9 @@ impl Answer {
         guard(|| {
             let py = slf.py();
             let is_head = match method.map(|m| text("method", m)).transpose()? {
-                None | Some("GET") => false,
-                Some("HEAD") => true,
+                None => false,
+                Some(method) if method.eq_ignore_ascii_case("GET") => false,
+                Some(method) if method.eq_ignore_ascii_case("HEAD") => true,
                 Some(other) => {
                     return Err(invalid(format!(
                         "method must be \"GET\" or \"HEAD\"; got \"{other}\""

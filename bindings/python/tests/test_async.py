@@ -9,7 +9,6 @@ import threading
 
 import libisr
 import pytest
-from conftest import settle, until
 
 pytestmark = pytest.mark.asyncio
 
@@ -301,12 +300,37 @@ async def test_prerender_and_regenerate(cache: libisr.Cache) -> None:
 
     report = await cache.aprerender(progress)
     assert report == (20, 0, [])
-    await asyncio.sleep(0)
     assert seen[-1][:4] == (20, 0, 0, 20)
     answer = await cache.aregenerate("/3")
     assert answer is not None
     assert bytes(answer.body) == b"regenerate"
     assert await cache.aregenerate("/99", only_generated=True) is None
+
+
+async def test_progress_that_raises(cache: libisr.Cache) -> None:
+    cache.page("/[id]", static_params=[{"id": str(i)} for i in range(20)])(lambda job: "x")
+    problems: list[dict[str, object]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: problems.append(context))
+    calls: list[str] = []
+
+    def progress(p: libisr.PrerenderProgress) -> None:
+        calls.append(p.path)
+        raise ValueError(f"broken at {p.path}")
+
+    for _ in ("rendered", "skipped"):
+        with pytest.raises(ValueError, match=r"^broken at") as caught:
+            await cache.aprerender(progress)
+        assert str(caught.value) == f"broken at {calls[0]}"
+        assert len(calls) == 20
+        assert cache.stats()["renders"] == 20
+        calls.clear()
+    assert problems == []
+
+    async def wrong(p: libisr.PrerenderProgress) -> None:
+        raise AssertionError("it was called")
+
+    with pytest.raises(TypeError, match="progress must be a plain function, not async"):
+        await cache.aprerender(wrong)
 
 
 async def test_deferred(cache: libisr.Cache) -> None:
@@ -361,29 +385,3 @@ async def test_a_user_context_does_not_leak_into_a_render(cache: libisr.Cache) -
 
     user.set("alice")
     assert bytes((await cache.aget("/")).body) == b"nobody"
-
-
-@pytest.mark.asyncio(loop_scope="function")
-async def test_a_loop_that_ends_fails_its_renders() -> None:
-    """Kept apart: the loop of another thread ends while a render runs on it."""
-    begun = threading.Event()
-    with libisr.Cache() as cache:
-
-        @cache.page("/")
-        async def page(job: libisr.Job) -> str:
-            begun.set()
-            await asyncio.Event().wait()
-            return "never"
-
-        async def short() -> None:
-            waiting = asyncio.ensure_future(cache.aget("/"))
-            while not begun.is_set():
-                await asyncio.sleep(0)
-            waiting.cancel()
-
-        thread = threading.Thread(target=asyncio.run, args=(short(),))
-        thread.start()
-        await asyncio.to_thread(begun.wait, 20)
-        await asyncio.to_thread(thread.join, 20)
-        until(lambda: cache.stats()["render_failures"] == 1)
-        settle(cache)

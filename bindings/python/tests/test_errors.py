@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import itertools
-import sys
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -33,6 +32,13 @@ def test_the_table_is_complete() -> None:
 
 def test_the_options_are_complete() -> None:
     assert set(libisr.CacheOptions.__annotations__) == set(_libisr.OPTIONS)
+
+
+@pytest.mark.parametrize("name", _libisr.OPTIONS)
+def test_every_option_knows_its_type(name: str) -> None:
+    wrong: dict[str, Any] = {name: object()}
+    with pytest.raises(TypeError, match=f"^{name} must be a"):
+        libisr.Cache(**wrong)
 
 
 def test_every_option_is_taken() -> None:
@@ -325,6 +331,7 @@ def wrong_calls() -> dict[str, tuple[Callable[[libisr.Cache], object], type[Exce
             "only_generated must be a bool; got 0",
         ),
         "page pattern": (lambda c: c.page(5)(job), type_, "pattern must be a str; got 5"),
+        "page without pattern": (lambda c: c.page(job), type_, "write @cache.page(pattern)"),
         "page pattern text": (lambda c: c.page("x")(job), invalid, "x"),
         "page callback": (lambda c: c.page("/x")("no function"), type_, "'no function'"),
         "page unknown": (lambda c: c.page("/x", ttl=5)(job), invalid, 'unknown option of a page "ttl"'),
@@ -368,6 +375,7 @@ def wrong_calls() -> dict[str, tuple[Callable[[libisr.Cache], object], type[Exce
         "put started": (lambda c: c.put("/", "x", -1), invalid, "started must be what `started()` gave; got -1"),
         "put started type": (lambda c: c.put("/", "x", "1"), type_, "started must be an int; got '1'"),
         "prerender": (lambda c: c.prerender(5), type_, "progress must be a function; got 5"),
+        "prerender async": (lambda c: c.prerender(_coroutine), type_, "progress must be a plain function, not async"),
         "data key": (lambda c: c.data(5, lambda: 1), type_, "key must be a str or a list of str; got 5"),
         "data no key": (lambda c: c.data([], lambda: 1), invalid, "empty list"),
         "data load": (lambda c: c.data("k", 5), type_, "load must be a function without arguments; got 5"),
@@ -398,11 +406,53 @@ def wrong_calls() -> dict[str, tuple[Callable[[libisr.Cache], object], type[Exce
         "result header": (lambda c: module.Result("x", 200, {"a": 1}), type_, 'headers["a"] must be a str; got 1'),
         "result pair": (lambda c: module.Result("x", 200, ["a"]), type_, "an item of headers must be a pair of str"),
         "result no_store": (lambda c: module.Result("x", no_store="y"), type_, "no_store must be a bool"),
+        "result redirect": (lambda c: module.redirect(5), type_, "to must be a str; got 5"),
+        "result redirect status": (lambda c: module.redirect("/", 200), invalid, "307 or 308; got 200"),
+        "result redirect type": (lambda c: module.redirect("/", "308"), type_, "status must be an int; got '308'"),
+        "result redirect true": (lambda c: module.redirect("/", True), type_, "status must be an int; got True"),
+        "result redirect headers": (lambda c: module.redirect("/", headers="a"), type_, "headers must be a dict"),
+        "result redirect twice": (lambda c: module.redirect("/", headers={"Location": "/"}), invalid, "location"),
         "cache unknown": (lambda c: module.Cache(size=1), invalid, 'unknown option "size"; known are deployment'),
+        "cache unknown clock": (lambda c: module.Cache(size=1), invalid, "precompress, clock"),
         "cache threads": (lambda c: module.Cache(threads=0), invalid, "threads"),
         "cache jitter": (lambda c: module.Cache(backoff_jitter=2), invalid, "backoff_jitter"),
-        "cache type": (lambda c: module.Cache(max_bytes=object), type_, "max_bytes must be a number"),
-        "cache true": (lambda c: module.Cache(max_bytes=True), type_, "max_bytes must be a number"),
+        "cache type": (
+            lambda c: module.Cache(max_bytes=object),
+            type_,
+            "max_bytes must be a whole number (int); got <",
+        ),
+        "cache true": (
+            lambda c: module.Cache(max_bytes=True),
+            type_,
+            "max_bytes must be a whole number (int); got True",
+        ),
+        "cache half": (lambda c: module.Cache(max_bytes=1.5), invalid, "max_bytes must be a whole number"),
+        "cache text": (lambda c: module.Cache(deployment=None), type_, "deployment must be a str; got None"),
+        "cache lifetime": (
+            lambda c: module.Cache(default_expire=True),
+            type_,
+            "default_expire must be a number of seconds (int, float or timedelta), or None or False for never; got T",
+        ),
+        "cache statuses": (
+            lambda c: module.Cache(storable_statuses=None),
+            type_,
+            "storable_statuses must be a list of int; got None (NoneType)",
+        ),
+        "cache status": (
+            lambda c: module.Cache(storable_statuses=["200"]),
+            type_,
+            "an item of storable_statuses must be int",
+        ),
+        "cache codings": (
+            lambda c: module.Cache(precompress="br"),
+            type_,
+            "precompress must be a list of str; got 'br'",
+        ),
+        "cache fraction": (
+            lambda c: module.Cache(backoff_jitter="1"),
+            type_,
+            "backoff_jitter must be a number (int or",
+        ),
         "cache list": (lambda c: module.Cache(precompress=[b"gzip"]), type_, "an item of precompress"),
         "cache coding": (lambda c: module.Cache(precompress=["lzma"]), invalid, "lzma"),
         "cache secret": (lambda c: module.Cache(draft_secret="short"), invalid, "16 bytes"),
@@ -427,9 +477,12 @@ def test_wrong_arguments(cache: libisr.Cache, name: str) -> None:
     assert cache.get("/").cache == "miss", "the call has changed something"
 
 
-def test_wrong_arguments_of_head(cache: libisr.Cache) -> None:
+def test_arguments_of_head(cache: libisr.Cache) -> None:
     cache.page("/")(lambda job: "x")
     head: Any = cache.get("/").head
+    assert bytes(head("get").body) == b"x"
+    assert bytes(head("head").body) == b""
+    assert head("Head").content_length == 1
     with pytest.raises(libisr.InvalidArgument, match='method must be "GET" or "HEAD"; got "POST"'):
         head("POST")
     with pytest.raises(TypeError, match="method must be a str; got 5"):
@@ -440,25 +493,18 @@ def test_wrong_arguments_of_head(cache: libisr.Cache) -> None:
         head("GET", None, b"br")
 
 
-def test_progress_that_raises_changes_nothing(cache: libisr.Cache) -> None:
-    cache.page("/[id]", static_params=[{"id": "1"}])(lambda job: "x")
+def test_progress_that_raises_does_not_stop_the_prerender(cache: libisr.Cache) -> None:
+    # What would go to `sys.unraisablehook` fails the test.
+    cache.page("/[id]", static_params=[{"id": str(i)} for i in range(20)])(lambda job: "x")
+    calls: list[str] = []
 
     def progress(p: libisr.PrerenderProgress) -> None:
-        raise ValueError("broken progress")
+        calls.append(p.path)
+        raise ValueError(f"broken at {p.path}")
 
-    with _unraisable() as seen:
-        assert cache.prerender(progress).rendered == 1
-    assert [str(error) for error in seen] == ["broken progress"]
-
-
-class _unraisable:
-    """Collects what goes to `sys.unraisablehook`."""
-
-    def __enter__(self) -> list[BaseException | None]:
-        self._seen: list[BaseException | None] = []
-        self._hook = sys.unraisablehook
-        sys.unraisablehook = lambda args: self._seen.append(args.exc_value)
-        return self._seen
-
-    def __exit__(self, *_: object) -> None:
-        sys.unraisablehook = self._hook
+    with pytest.raises(ValueError, match=r"^broken at") as caught:
+        cache.prerender(progress)
+    assert str(caught.value) == f"broken at {calls[0]}"
+    assert len(calls) == 20
+    assert cache.stats()["renders"] == 20
+    assert cache.prerender().skipped == 20

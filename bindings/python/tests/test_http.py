@@ -151,6 +151,65 @@ def test_variant_and_draft(site: libisr.Cache, door: Any) -> None:
     assert headers["x-isr-cache"] == "BYPASS"
 
 
+def test_a_failure_is_logged_once(site: libisr.Cache, door: Any, caplog: pytest.LogCaptureFixture) -> None:
+    ask = door(site)
+    for _ in range(3):
+        assert ask("/boom?token=secret", "HEAD")[0] == 500
+    first, *again = caplog.records
+    assert first.exc_info is not None
+    assert isinstance(first.exc_info[1], libisr.RenderError)
+    # During the back-off a line is enough.
+    assert [record.exc_info for record in again] == [None, None]
+    assert {record.getMessage() for record in caplog.records} == {
+        "HEAD '/boom' failed: render: ValueError: a secret of the server"
+    }
+    site.close()
+    caplog.clear()
+    ask("/b/1")
+    [record] = caplog.records
+    assert record.getMessage().startswith("GET '/b/1' failed: closed: ")
+    assert record.exc_info is None
+
+
+def fail(request: Any) -> Any:
+    raise libisr.NoRoute("a secret of the server")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"variant": fail}, "NoRoute: a secret of the server"),
+        ({"draft": fail}, "NoRoute: a secret of the server"),
+        ({"variant": lambda request: "en"}, "TypeError: variant must be a dict of str to str; got 'en' (str)"),
+        ({"draft": lambda request: 1}, "TypeError: draft must be a bool; got 1 (int)"),
+    ],
+)
+def test_functions_that_fail(
+    site: libisr.Cache, door: Any, options: Any, says: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    status, headers, body = door(site, **options)("/b/1?q=x")
+    assert (status, body) == (500, b"500 internal_server_error\n")
+    assert headers["cache-control"].startswith("private")
+    [record] = caplog.records
+    assert record.getMessage() == f"GET '/b/1' failed: {says}"
+    assert record.exc_info is not None
+
+
+@pytest.mark.parametrize("adapter", [asgi.ISR, wsgi.ISR])
+def test_what_an_adapter_refuses(site: libisr.Cache, adapter: Any) -> None:
+    async def later(request: object) -> bool:
+        raise AssertionError("it was called")
+
+    with pytest.raises(TypeError, match=r"cache must be a libisr\.Cache; got 3 \(int\)"):
+        adapter(3)
+    for name in ("fallback", "variant", "draft"):
+        with pytest.raises(TypeError, match=f"{name} must be a function or None; got 'x'"):
+            adapter(site, **{name: "x"})
+    for name in ("variant", "draft"):
+        with pytest.raises(TypeError, match=f"{name} must be a plain function, not async"):
+            adapter(site, **{name: later})
+
+
 def test_asgi_paths(site: libisr.Cache) -> None:
     ask = _asgi(site)
     assert ask("/b/x%2Fy")[2].startswith(b"x/y ")

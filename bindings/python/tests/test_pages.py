@@ -195,6 +195,18 @@ def test_pages_rendered_elsewhere(cache: libisr.Cache) -> None:
     assert cache.peek("/").state == "expired"
 
 
+def test_redirect_and_not_found(cache: libisr.Cache) -> None:
+    to = "/b/ä b?q=%20&x=[1]#é"
+    cache.page("/old")(lambda job: libisr.redirect(to, 308, headers={"x-a": "1"}, tags=["t"]))
+    cache.page("/gone")(lambda job: libisr.not_found("gone", headers=[("content-type", "text/plain")]))
+    page = cache.get("/old").page
+    assert (page.status, page.tags) == (308, ["t"])
+    assert dict(page.headers) == {"location": "/b/%C3%A4%20b?q=%20&x=[1]#%C3%A9", "x-a": "1"}
+    page = cache.get("/gone").page
+    assert (page.status, bytes(page.body), page.headers) == (404, b"gone", [("content-type", "text/plain")])
+    assert [libisr.redirect("/", status).status for status in (301, 302, 303, 307, 308)] == [301, 302, 303, 307, 308]
+
+
 def test_prerender(cache: libisr.Cache) -> None:
     @cache.page("/blog/[id]", static_params=[{"id": "1"}, {"id": "bad"}, {"id": "2"}])
     def post(job: libisr.Job) -> str:

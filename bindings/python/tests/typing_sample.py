@@ -52,6 +52,8 @@ with libisr.Cache(clock=libisr.ManualClock(0), default_revalidate=timedelta(minu
     assert_type(answer.cache, libisr.CacheWord)
     status, headers, body, content_length = answer.head("GET", if_none_match='"x"')
     assert_type(headers, list[tuple[str, str]])
+    assert_type(cache.regenerate("/").cache, libisr.CacheWord)
+    assert_type(cache.regenerate("/", only_generated=True), libisr.Answer | None)
     assert_type(cache.try_get("/"), libisr.Answer | None)
     assert_type(cache.peek("/").page, libisr.Page | None)
     assert_type(cache.data("k", load_post), Post)
@@ -60,6 +62,7 @@ with libisr.Cache(clock=libisr.ManualClock(0), default_revalidate=timedelta(minu
 
     # Wrong on purpose: the checker must see it.
     cache.get(5)  # type: ignore[arg-type]
+    cache.page(post)  # type: ignore[arg-type]
     cache.page("/x", ttl=5)  # type: ignore[call-arg]
     cache.page("/x")(lambda job: 5)  # type: ignore[type-var]
     cache.revalidate_path("/", "all")  # type: ignore[arg-type]
@@ -70,6 +73,8 @@ async def main() -> None:
     async with libisr.Cache() as cache:
         assert_type(await cache.aget("/"), libisr.Answer)
         assert_type(await cache.adata("k", aload_post), Post)
+        assert_type(await cache.aregenerate("/"), libisr.Answer)
+        assert_type(await cache.aregenerate("/", only_generated=True), libisr.Answer | None)
         assert_type(await cache.aprerender(), libisr.PrerenderReport)
 
 

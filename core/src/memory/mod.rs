@@ -163,6 +163,18 @@ impl Memory {
         }
     }
 
+    /// Drops everything.
+    pub(crate) fn clear(&self) {
+        let mut books = self.books.lock();
+        for shard in &self.shards {
+            let entries = std::mem::take(&mut *shard.write());
+            for page in &entries {
+                self.gone(&mut books, page);
+            }
+        }
+        books.queues = Queues::new();
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }

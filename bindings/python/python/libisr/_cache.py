@@ -18,6 +18,7 @@ from ._data import async_loader, decode, loader
 from ._errors import Closed, InvalidPath, IsrError, NoRoute
 from ._libisr import Answer, ManualClock
 from ._loops import Loops
+from ._progress import Listener
 from ._render import Callback, Route
 from ._types import (
     Activity,
@@ -63,6 +64,11 @@ class Cache(_libisr._Cache):
         `deferred` it gives None, and `job.complete` or `job.fail` is called later, from any thread.
         """
 
+        if not isinstance(pattern, str):
+            raise TypeError(
+                f"write @cache.page(pattern): pattern must be a str; got {pattern!r} ({type(pattern).__name__})"
+            )
+
         def add(callback: F) -> F:
             if not callable(callback):
                 raise TypeError(f"a page must be a function of a job; got {callback!r}")
@@ -95,6 +101,14 @@ class Cache(_libisr._Cache):
             waited: Answer = value if future is None else await future
         return waited
 
+    @overload
+    async def aregenerate(
+        self, path: str, *, variant: Mapping[str, str] | None = ..., only_generated: Literal[False] = False
+    ) -> Answer: ...
+    @overload
+    async def aregenerate(
+        self, path: str, *, variant: Mapping[str, str] | None = ..., only_generated: bool
+    ) -> Answer | None: ...
     async def aregenerate(
         self, path: str, *, variant: Mapping[str, str] | None = None, only_generated: bool = False
     ) -> Answer | None:
@@ -121,23 +135,31 @@ class Cache(_libisr._Cache):
     def prerender(self, progress: Callable[[PrerenderProgress], object] | None = None) -> PrerenderReport:
         """Renders every path that the pages' `static_params` list, and waits. Failed paths are in the report.
 
-        `progress` is called from any thread, one call at a time.
+        `progress` is called from any thread, one call at a time. What it raises does not stop the prerender: the first
+        exception is raised when all paths have ended.
         """
-        _check_progress(progress)
-        report = None if progress is None else lambda *p: progress(PrerenderProgress(*p))
-        return PrerenderReport(*self._prerender(report))
+        listener = Listener(progress)
+        report = PrerenderReport(*self._prerender(listener.tell))
+        listener.check()
+        return report
 
     async def aprerender(self, progress: Callable[[PrerenderProgress], object] | None = None) -> PrerenderReport:
         """`prerender` for event loops; `progress` is called on this loop."""
-        _check_progress(progress)
+        listener = Listener(progress)
         loop = self._loops.seen()
 
-        def report(*values: Any) -> None:
-            if progress is not None:
-                loop.call_soon_threadsafe(progress, PrerenderProgress(*values))
+        def tell(*values: Any) -> None:
+            # A loop that has ended has nobody who listens.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(listener.tell, *values)
 
-        value, future = self._prerender_then(loop, report)
-        return PrerenderReport(*(value if future is None else await future))
+        value, future = self._prerender_then(loop, tell)
+        if future is not None:
+            value = await future
+        # The last calls may be on their way.
+        await asyncio.sleep(0)
+        listener.check()
+        return PrerenderReport(*value)
 
     # Data
 
@@ -278,11 +300,6 @@ class Cache(_libisr._Cache):
             return "<libisr.Cache closed>"
         stats = self.stats()
         return f"<libisr.Cache entries={stats['entries_stored']} bytes={stats['bytes_stored']}>"
-
-
-def _check_progress(progress: Callable[[PrerenderProgress], object] | None) -> None:
-    if progress is not None and not callable(progress):
-        raise TypeError(f"progress must be a function; got {progress!r} ({type(progress).__name__})")
 
 
 def _start(route: weakref.ref[Route], native: _libisr._RenderJob) -> None:

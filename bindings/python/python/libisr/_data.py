@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-import functools
 import inspect
 import json
 from collections.abc import Awaitable, Callable
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._errors import Finished, InvalidArgument
 from ._libisr import _LoadJob, current
+from ._loops import cancelled
 
 if TYPE_CHECKING:
     from ._loops import Loop, Loops
@@ -67,23 +67,40 @@ def async_loader(
         raise TypeError(f"load must be an async function without arguments; got {load!r} ({type(load).__name__})")
 
     def start(native: _LoadJob) -> None:
-        loops.run(functools.partial(_arun, load, raw, native), first=loop)
+        loops.run(_Load(load, raw, native), first=loop)
 
     return start
 
 
-async def _arun(load: Callable[[], Awaitable[object]], raw: bool, native: _LoadJob) -> None:
-    current.set(native.context)
-    try:
-        value = load()
-        value = encode(await value if inspect.isawaitable(value) else value, raw)
-    except asyncio.CancelledError as error:
-        _fail(native, error)
-        raise
-    except BaseException as error:
-        _fail(native, error)
-    else:
-        _complete(native, value)
+class _Load:
+    """One async load."""
+
+    path = None
+
+    def __init__(self, load: Callable[[], Awaitable[object]], raw: bool, native: _LoadJob) -> None:
+        self._load = load
+        self._raw = raw
+        self._native = native
+
+    @property
+    def over(self) -> bool:
+        return self._native.context.cancelled
+
+    async def run(self) -> None:
+        current.set(self._native.context)
+        try:
+            value = self._load()
+            value = encode(await value if inspect.isawaitable(value) else value, self._raw)
+        except BaseException as error:
+            if cancelled():
+                # No failure of the load's own.
+                raise asyncio.CancelledError from error
+            _fail(self._native, error)
+        else:
+            _complete(self._native, value)
+
+    def fail(self, error: BaseException) -> None:
+        _fail(self._native, error)
 
 
 def _fail(native: _LoadJob, error: BaseException) -> None:

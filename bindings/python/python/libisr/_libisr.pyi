@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from datetime import timedelta
 from types import EllipsisType
-from typing import Any, Final, Literal, TypeAlias, final
+from typing import Any, Final, Literal, TypeAlias, final, overload
 
 from typing_extensions import Buffer, disjoint_base
 
@@ -186,7 +186,12 @@ class _Cache:
         self, event_loop: AbstractEventLoop, path: str, variant: _Variant, draft: bool, prefetch: bool
     ) -> _Later: ...
     def _peek(self, path: str, variant: _Variant) -> tuple[State, Page | None, int]: ...
-    def regenerate(self, path: str, *, variant: _Variant = None, only_generated: bool = False) -> Answer | None:
+    @overload
+    def regenerate(self, path: str, *, variant: _Variant = None, only_generated: Literal[False] = False) -> Answer:
+        """Renders now, even if the page is fresh, and waits. With `only_generated`, None where nothing is stored."""
+
+    @overload
+    def regenerate(self, path: str, *, variant: _Variant = None, only_generated: bool) -> Answer | None:
         """Renders now, even if the page is fresh, and waits. With `only_generated`, None where nothing is stored."""
 
     def _regenerate_then(

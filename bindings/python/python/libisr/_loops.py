@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, TypeAlias
+from collections.abc import Iterator
+from typing import Any, Protocol, TypeAlias
 
 Loop: TypeAlias = asyncio.AbstractEventLoop
+
+MOVES = 2
+"""How often a callback is begun again because its loop has ended; the last time it is on the cache's own."""
 
 _tasks: set[asyncio.Task[None]] = set()
 """Running callbacks: a loop itself holds its tasks weakly."""
@@ -31,10 +35,28 @@ def _settle(future: asyncio.Future[Any], value: object, error: BaseException | N
         future.set_exception(error)
 
 
-def _spawn(start: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    task = asyncio.get_running_loop().create_task(start())
-    _tasks.add(task)
-    task.add_done_callback(_tasks.discard)
+class Work(Protocol):
+    """An async callback, and the job that it is to finish."""
+
+    @property
+    def path(self) -> str | None:
+        """The page that it renders, if it is a render."""
+
+    @property
+    def over(self) -> bool:
+        """Whether the job needs no result any more."""
+
+    async def run(self) -> None:
+        """Runs the callback and finishes the job; cancelled only if its task was cancelled from outside."""
+
+    def fail(self, error: BaseException) -> None:
+        """Fails the job, which may be over."""
+
+
+def cancelled() -> bool:
+    """Whether this task was cancelled from outside: so a loop that ends stops what runs on it."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 class Loops:
@@ -70,25 +92,46 @@ class Loops:
             self._last = weakref.ref(loop)
         return loop
 
-    def run(
-        self,
-        start: Callable[[], Coroutine[Any, Any, None]],
-        path: str | None = None,
-        first: Loop | None = None,
-    ) -> None:
-        """Runs a coroutine on `first`, a loop that waits for `path`, the last one seen, or the cache's own."""
+    def run(self, work: Work, first: Loop | None = None) -> None:
+        """Runs a callback on `first`, a loop that waits for its path, the last one seen, or the cache's own."""
         with self._lock:
-            candidates = [first, *self._waiting.get(path or "", ()), self._last and self._last()]
+            candidates = [first, *self._waiting.get(work.path or "", ()), self._last and self._last()]
+        self._place(work, candidates, MOVES)
+
+    def _place(self, work: Work, candidates: list[Loop | None], moves: int) -> None:
         for loop in candidates:
             if loop is not None and loop.is_running():
                 if asyncio._get_running_loop() is loop:
-                    return _spawn(start)
+                    return self._spawn(work, moves)
                 # It may have been closed in the meantime.
                 with contextlib.suppress(RuntimeError):
-                    loop.call_soon_threadsafe(_spawn, start)
+                    loop.call_soon_threadsafe(self._spawn, work, moves)
                     return None
-        self._own_loop().call_soon_threadsafe(_spawn, start)
+        self._own_loop().call_soon_threadsafe(self._spawn, work, moves)
         return None
+
+    def _spawn(self, work: Work, moves: int) -> None:
+        task = asyncio.get_running_loop().create_task(work.run())
+        _tasks.add(task)
+        task.add_done_callback(functools.partial(self._ended, work, moves))
+
+    def _ended(self, work: Work, moves: int, task: asyncio.Task[None]) -> None:
+        """Others may wait for what a loop that ends has stopped: it is begun again elsewhere."""
+        _tasks.discard(task)
+        if not task.cancelled() or work.over:
+            return
+        ended = task.get_loop()
+        with self._lock:
+            waiting: list[Loop | None] = [o for o in self._waiting.get(work.path or "", ()) if o is not ended]
+        try:
+            if moves == 0:
+                raise RuntimeError("no loop is left to run it")
+            self._place(work, waiting if moves > 1 else [], moves - 1)
+        except RuntimeError as error:
+            # The cache is closed, or the interpreter exits and starts no thread.
+            failure = RuntimeError("the event loop that ran it has ended")
+            failure.__cause__ = error
+            work.fail(failure)
 
     def _own_loop(self) -> Loop:
         with self._lock:

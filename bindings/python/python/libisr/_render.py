@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 from ._data import async_loader, decode, loader
 from ._errors import Finished
 from ._libisr import Page, Result, _RenderJob, current
-from ._loops import Loops
+from ._loops import Loops, cancelled
 
 if TYPE_CHECKING:
     from types import EllipsisType
@@ -183,7 +183,7 @@ class Route:
     def start(self, native: _RenderJob) -> None:
         """Begins a render; called on a thread of the cache."""
         if self.is_async:
-            self._loops.run(functools.partial(self._arender, native), native.path)
+            self._loops.run(_Render(self, native))
         else:
             # The threads are shared: a render leaves nothing behind.
             contextvars.Context().run(self._render, native)
@@ -200,14 +200,15 @@ class Route:
         else:
             self._finish(native, result)
 
-    async def _arender(self, native: _RenderJob) -> None:
+    async def arender(self, native: _RenderJob) -> None:
+        """Renders on the loop that runs."""
         current.set(native.context)
         try:
             result = await self._callback(Job(native, self._loops))
-        except asyncio.CancelledError as error:
-            fail(native, error)
-            raise
         except BaseException as error:
+            if cancelled():
+                # No failure of the render's own, whatever its clean-up made of it.
+                raise asyncio.CancelledError from error
             # Neither KeyboardInterrupt nor SystemExit of a render ends the application's loop.
             fail(native, error)
         else:
@@ -224,6 +225,28 @@ class Route:
                 fail(native, error)
             elif not isinstance(error, Finished):
                 _log(native, error)
+
+
+class _Render:
+    """One async render."""
+
+    def __init__(self, route: Route, native: _RenderJob) -> None:
+        self._route = route
+        self._native = native
+
+    @property
+    def path(self) -> str:
+        return self._native.path
+
+    @property
+    def over(self) -> bool:
+        return self._native.finished or self._native.context.cancelled
+
+    async def run(self) -> None:
+        await self._route.arender(self._native)
+
+    def fail(self, error: BaseException) -> None:
+        fail(self._native, error)
 
 
 def fail(native: _RenderJob, error: BaseException) -> None:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 from ._cache import Cache
 from ._errors import IsrError, NoRoute
-from ._http import Headers, failure, method_not_allowed, quoted
+from ._http import Headers, broken, check, failure, method_not_allowed, quoted
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -34,6 +34,7 @@ class ISR:
         variant: Callable[[Scope], Mapping[str, str] | None] | None = None,
         draft: Callable[[Scope], bool] | None = None,
     ) -> None:
+        check(cache, fallback=fallback, variant=variant, draft=draft)
         self._cache = cache
         self._fallback = fallback
         self._variant = variant
@@ -55,18 +56,23 @@ class ISR:
             if self._fallback is not None:
                 return await self._fallback(scope, receive, send)
             return await _send(send, *method_not_allowed(method))
+        target = _target(scope)
         try:
-            answer = await self._cache.aget(
-                _target(scope),
-                variant=self._variant(scope) if self._variant else None,
-                draft=self._draft(scope) if self._draft else False,
-            )
+            variant = self._variant(scope) if self._variant else None
+            draft = self._draft(scope) if self._draft else False
+        except Exception as error:
+            return await _send(send, *broken(error, method, target))
+        try:
+            answer = await self._cache.aget(target, variant=variant, draft=draft)
         except NoRoute as error:
             if self._fallback is not None:
                 return await self._fallback(scope, receive, send)
-            return await _send(send, *failure(error, method))
+            return await _send(send, *failure(error, method, target))
         except IsrError as error:
-            return await _send(send, *failure(error, method))
+            return await _send(send, *failure(error, method, target))
+        except (TypeError, ValueError) as error:
+            # What `variant` or `draft` gave.
+            return await _send(send, *broken(error, method, target))
         asked = _headers(scope)
         head = answer.head(method, asked.get("if-none-match"), asked.get("accept-encoding"))
         headers = head.headers

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from ._cache import Cache
 from ._errors import IsrError, NoRoute
-from ._http import Headers, failure, method_not_allowed, quoted
+from ._http import Headers, broken, check, failure, method_not_allowed, quoted
 
 Environ: TypeAlias = dict[str, Any]
 StartResponse: TypeAlias = Callable[..., Any]
@@ -34,6 +34,7 @@ class ISR:
         variant: Callable[[Environ], Mapping[str, str] | None] | None = None,
         draft: Callable[[Environ], bool] | None = None,
     ) -> None:
+        check(cache, fallback=fallback, variant=variant, draft=draft)
         self._cache = cache
         self._fallback = fallback
         self._variant = variant
@@ -45,18 +46,23 @@ class ISR:
             if self._fallback is not None:
                 return self._fallback(environ, start_response)
             return _send(start_response, *method_not_allowed(method))
+        target = _target(environ)
         try:
-            answer = self._cache.get(
-                _target(environ),
-                variant=self._variant(environ) if self._variant else None,
-                draft=self._draft(environ) if self._draft else False,
-            )
+            variant = self._variant(environ) if self._variant else None
+            draft = self._draft(environ) if self._draft else False
+        except Exception as error:
+            return _send(start_response, *broken(error, method, target))
+        try:
+            answer = self._cache.get(target, variant=variant, draft=draft)
         except NoRoute as error:
             if self._fallback is not None:
                 return self._fallback(environ, start_response)
-            return _send(start_response, *failure(error, method))
+            return _send(start_response, *failure(error, method, target))
         except IsrError as error:
-            return _send(start_response, *failure(error, method))
+            return _send(start_response, *failure(error, method, target))
+        except (TypeError, ValueError) as error:
+            # What `variant` or `draft` gave.
+            return _send(start_response, *broken(error, method, target))
         head = answer.head(method, environ.get("HTTP_IF_NONE_MATCH"), environ.get("HTTP_ACCEPT_ENCODING"))
         headers = head.headers
         if head.status != 304:
