@@ -36,7 +36,8 @@ pub enum isr_path_type {
 /// `abi_version`: `ISR_ABI_VERSION`, so that a program and a library that do not fit are noticed. `options`: NULL for the defaults.
 /// Ownership: `options` are copied. Close the cache with `isr_cache_close`, free it with `isr_cache_free`.
 /// Errors: `ISR_STATUS_INVALID_ARGUMENT` for an option out of its range.
-/// Threads: any. Fork: open it in the process that uses it; a cache does not survive `fork`.
+/// Threads: any. Fork: open it in the process that uses it; in a child that was forked later, what would render gets
+/// `ISR_STATUS_CLOSED`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn isr_cache_open(
     abi_version: u32,
@@ -61,9 +62,10 @@ pub unsafe extern "C" fn isr_cache_open(
 
 /// Closes the cache: new calls get `ISR_STATUS_CLOSED`, queued renders fail with it, running ones may finish within `timeout`
 /// real seconds, also with a manual clock; what still runs then is given up. Closing again is harmless. Answers and pages stay valid.
+/// Inside a callback of this cache it waits for nothing.
 ///
 /// `out_all_ended` (may be NULL) gets whether all ended in time.
-/// Threads: any, but not inside a callback.
+/// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn isr_cache_close(
     cache: *const isr_cache,

@@ -16,7 +16,7 @@ use crate::types::{self, isr_field, isr_str};
 pub struct isr_request {
     /// `sizeof(isr_request)`.
     pub struct_size: usize,
-    /// The request target: path, with query and fragment as they came.
+    /// The request target: path, with query and fragment as they came. The path must be UTF-8; what is not in a query value is replaced.
     pub path: isr_str,
     /// Named values that select another representation of the path; part of the key. Of two of one name the last
     /// one wins. NULL where there are none.

@@ -26,7 +26,7 @@
  * - Threads: "any" means any thread at any time; "one at a time per object" means that the caller keeps others away from that object.
  * - A handle that is NULL, of another type, or was freed a short while ago is noticed: `ISR_STATUS_INVALID_ARGUMENT`.
  * - A panic inside the library is caught at its edge: `ISR_STATUS_PANIC`.
- * - Fork: open the cache in the process that uses it; a cache does not survive `fork`.
+ * - Fork: open the cache in the process that uses it; in a child that was forked later, what would render is `ISR_STATUS_CLOSED`.
  *
  * The whole story is in docs/c-api.md; what the words mean exactly, in the semantics of libisr.
  */
@@ -461,7 +461,7 @@ typedef struct {
    */
   size_t struct_size;
   /**
-   * The request target: path, with query and fragment as they came.
+   * The request target: path, with query and fragment as they came. The path must be UTF-8; what is not in a query value is replaced.
    */
   isr_str path;
   /**
@@ -984,7 +984,8 @@ isr_status isr_cache_add_route(const isr_cache *cache,
  * `abi_version`: `ISR_ABI_VERSION`, so that a program and a library that do not fit are noticed. `options`: NULL for the defaults.
  * Ownership: `options` are copied. Close the cache with `isr_cache_close`, free it with `isr_cache_free`.
  * Errors: `ISR_STATUS_INVALID_ARGUMENT` for an option out of its range.
- * Threads: any. Fork: open it in the process that uses it; a cache does not survive `fork`.
+ * Threads: any. Fork: open it in the process that uses it; in a child that was forked later, what would render gets
+ * `ISR_STATUS_CLOSED`.
  */
 ISR_API
 isr_status isr_cache_open(uint32_t abi_version,
@@ -994,9 +995,10 @@ isr_status isr_cache_open(uint32_t abi_version,
 /**
  * Closes the cache: new calls get `ISR_STATUS_CLOSED`, queued renders fail with it, running ones may finish within `timeout`
  * real seconds, also with a manual clock; what still runs then is given up. Closing again is harmless. Answers and pages stay valid.
+ * Inside a callback of this cache it waits for nothing.
  *
  * `out_all_ended` (may be NULL) gets whether all ended in time.
- * Threads: any, but not inside a callback.
+ * Threads: any.
  */
 ISR_API
 isr_status isr_cache_close(const isr_cache *cache,
