@@ -63,6 +63,8 @@ export type Stats = Readonly<Record<string, number>>;
 
 /** Seconds that {@link Cache.close} waits for running renders unless told otherwise. */
 const CLOSE_TIMEOUT = 10;
+/** About 30 years. */
+const MAX_TIMEOUT = 1e9;
 let lastCache = 0;
 
 /**
@@ -242,7 +244,7 @@ export class Cache {
    * Rejects with the load's failure (`render`, with its `cause`), `invalid_argument`, `invalid_tag`, `busy`, `closed`.
    */
   data<T>(key: DataKey, load: Load<T>, options?: DataOptions & { raw?: false | undefined }): Promise<T>;
-  data(key: DataKey, load: Load<Uint8Array>, options: RawDataOptions): Promise<Buffer>;
+  data(key: DataKey, load: Load<Uint8Array | ArrayBuffer>, options: RawDataOptions): Promise<Buffer>;
   async data(key: DataKey, load: Load<unknown>, options?: DataOptions): Promise<unknown> {
     return (await readData(this.#native, within(this.#native), key, load, options)).value;
   }
@@ -253,7 +255,7 @@ export class Cache {
     load: Load<T>,
     options?: DataOptions & { raw?: false | undefined },
   ): Promise<DataAnswer<T>>;
-  dataAnswer(key: DataKey, load: Load<Uint8Array>, options: RawDataOptions): Promise<DataAnswer<Buffer>>;
+  dataAnswer(key: DataKey, load: Load<Uint8Array | ArrayBuffer>, options: RawDataOptions): Promise<DataAnswer<Buffer>>;
   dataAnswer(key: DataKey, load: Load<never>, options?: DataOptions): Promise<DataAnswer<never>> {
     return readData(this.#native, within(this.#native), key, load, options) as Promise<DataAnswer<never>>;
   }
@@ -308,7 +310,9 @@ export class Cache {
    */
   async close(options?: { timeout?: number | undefined }): Promise<boolean> {
     const { timeout = CLOSE_TIMEOUT } = known('close options', options, ['timeout']);
-    if (typeof timeout !== 'number') throw wrong('timeout', 'a number of seconds', timeout);
+    if (typeof timeout !== 'number' || !(timeout >= 0 && timeout <= MAX_TIMEOUT)) {
+      throw wrong('timeout', `a number of seconds, 0 to ${MAX_TIMEOUT}`, timeout);
+    }
     if (within(this.#native)) {
       throw new IsrError('invalid_argument', 'close must not be called from within a render or load of the cache');
     }

@@ -18,4 +18,4 @@ export { ERROR_KINDS, type ErrorCode, type ErrorKind, IsrError } from './errors.
 export type { Reason, Render, RenderJob } from './jobs.js';
 export type { CacheOptions, GetOptions, RouteOptions, RouteParams } from './options.js';
 export { Answer, type CacheWord, type Head, type HeaderField, type HeadOptions, Page } from './page.js';
-export { notFound, type PageResult, redirect, type RenderResult, type ResultHeaders } from './result.js';
+export { type Body, notFound, type PageResult, redirect, type RenderResult, type ResultHeaders } from './result.js';

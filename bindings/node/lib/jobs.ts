@@ -106,7 +106,7 @@ export class RenderJob {
    * where that is shorter. Rejects with the load's failure.
    */
   data<T>(key: DataKey, load: Load<T>, options?: DataOptions & { raw?: false | undefined }): Promise<T>;
-  data(key: DataKey, load: Load<Uint8Array>, options: RawDataOptions): Promise<Buffer>;
+  data(key: DataKey, load: Load<Uint8Array | ArrayBuffer>, options: RawDataOptions): Promise<Buffer>;
   async data(key: DataKey, load: Load<unknown>, options?: DataOptions): Promise<unknown> {
     const by = reader(this.#scope);
     return (await readData(by.cache, by, key, load, options)).value;

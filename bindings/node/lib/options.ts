@@ -1,6 +1,6 @@
 /** Options of a cache, a route and a request. */
 import { ManualClock } from './clock.js';
-import { flag, flatTexts, known, maybeSeconds, object, text, texts, wrong } from './check.js';
+import { flag, flatTexts, known, maybeSeconds, object, plainObject, text, texts, wrong } from './check.js';
 import type { Named, NativeClock, NativeRoute, Seconds } from './native.js';
 
 /** Options of a cache. Seconds are numbers, `false` is never or no limit. */
@@ -89,7 +89,7 @@ type NativeOption = { name: string; value: Seconds | string | string[] };
 export function cacheOptions(options: CacheOptions | undefined): [NativeOption[], NativeClock | undefined] {
   const named: NativeOption[] = [];
   let clock: NativeClock | undefined;
-  for (const [name, value] of Object.entries(options === undefined ? {} : object('options', options))) {
+  for (const [name, value] of Object.entries(options === undefined ? {} : plainObject('options', options))) {
     if (value === undefined) continue;
     if (name === 'clock') clock = ManualClock.native(value);
     else named.push({ name: text('the name of an option', name), value: optionValue(name, value) });

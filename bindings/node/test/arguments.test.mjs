@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import test from 'node:test';
-import { Cache, ManualClock, redirect } from 'libisr';
+import { Cache, ManualClock, notFound, redirect } from 'libisr';
 import { handler } from 'libisr/http';
 import { isr, manualCache } from './helpers.mjs';
 
@@ -59,7 +59,7 @@ test('options of a cache', () => {
   }
   assert.throws(
     () => new Cache({ maxBytez: 1 }),
-    isr('invalid_argument', 'unknown option "maxBytez"; known are clock, deployment, maxBytes'),
+    isr('invalid_argument', 'unknown option "maxBytez"; known are clock, onFailure, deployment, maxBytes'),
   );
   assert.throws(() => new Cache({ max_bytes: 1 }), isr('invalid_argument', 'unknown option "max_bytes"'));
   assert.throws(() => new Cache(JSON.parse('{"__proto__":1}')), isr('invalid_argument', '__proto__'));
@@ -174,6 +174,81 @@ test('arguments of every call', async () => {
     assert.throws(() => answer.head(options), isr('invalid_argument'));
   }
   assert.throws(() => answer.page.header(7), isr('invalid_argument', 'name'));
+  await cache.close();
+});
+
+test('a Promise, a Map or the like is no empty object', async () => {
+  const { cache } = manualCache();
+  cache.page('/p', () => 'x');
+  class Mine {}
+  for (const value of [Promise.resolve({}), new Map([['lang', 'de']]), new Date(), new Headers(), new Mine()]) {
+    const { name } = value.constructor;
+    const text = (what) => isr('invalid_argument', `${what} must be a plain object; got ${name}`);
+    assert.throws(() => new Cache(value), text('options'));
+    assert.throws(() => cache.page('/q', value, () => 'x'), text('route options'));
+    assert.throws(() => cache.page('/q', { vary: value }, () => 'x'), text('vary'));
+    assert.throws(() => cache.tryGet('/p', value), text('get options'));
+    assert.throws(() => cache.peek('/p', { variant: value }), text('variant'));
+    assert.throws(() => cache.revalidateTag('t', value), text('revalidateTag options'));
+    await assert.rejects(async () => cache.get('/p', { variant: value }), text('variant'));
+    await assert.rejects(cache.regenerate('/p', value), text('regenerate options'));
+    await assert.rejects(cache.close(value), text('close options'));
+    assert.throws(() => notFound('', value), text('notFound options'));
+    assert.throws(() => redirect('/', 307, value), text('redirect options'));
+  }
+  assert.equal((await cache.get('/p', Object.assign(Object.create(null), { draft: false }))).cache, 'miss');
+  await cache.close();
+});
+
+test('redirect and notFound', () => {
+  const ok = {
+    '/a': '/a',
+    'https://example.org/%C3%A9?q=a%20b&c=d;e#f': 'https://example.org/%C3%A9?q=a%20b&c=d;e#f',
+    '/é/日本/😀 x': '/%C3%A9/%E6%97%A5%E6%9C%AC/%F0%9F%98%80%20x',
+    '/100%/%zz/%4': '/100%25/%25zz/%254',
+    'http://[::1]:80/': 'http://[::1]:80/',
+    "/!$&'()*+,;=:@-._~": "/!$&'()*+,;=:@-._~",
+    '/a\r\nb\\c"<>^`{|}\u212a': '/a%0D%0Ab%5Cc%22%3C%3E%5E%60%7B%7C%7D%E2%84%AA',
+  };
+  for (const [to, location] of Object.entries(ok)) assert.deepEqual(redirect(to).headers, { location }, to);
+  assert.throws(() => redirect('/\ud800'), isr('invalid_argument', 'well-formed'));
+  for (const status of [301, 302, 303, 307, 308]) assert.equal(redirect('/', status).status, status);
+  for (const status of [200, 300, 304, 404, '301', Number.NaN, null]) {
+    assert.throws(() => redirect('/', status), isr('invalid_argument', 'one of 301, 302, 303, 307, 308; got'));
+  }
+  const more = { revalidate: 5, expire: false, tags: ['t'], noStore: true, remove: false };
+  assert.deepEqual(redirect('/', 301, { ...more, body: 'b' }), {
+    ...more,
+    status: 301,
+    headers: { location: '/' },
+    body: 'b',
+  });
+  assert.deepEqual(notFound('b', { ...more, headers: { a: 'b' } }), {
+    ...more,
+    status: 404,
+    headers: { a: 'b' },
+    body: 'b',
+  });
+  assert.deepEqual(notFound(), { status: 404, body: '' });
+  for (const wrong of [{ headers: {} }, { status: 308 }, { tag: 't' }]) {
+    assert.throws(() => redirect('/', 307, wrong), isr('invalid_argument', 'in redirect options; known are body'));
+  }
+  for (const wrong of [{ status: 410 }, { body: 'x' }, { tag: 't' }]) {
+    assert.throws(() => notFound('x', wrong), isr('invalid_argument', 'in notFound options; known are headers'));
+  }
+});
+
+test('messages speak JavaScript', async () => {
+  const { cache } = manualCache();
+  cache.page('/p/[id]', () => 'x');
+  const said = (error) => !/_|Duration/.test(error.message) && error.kind === 'invalid_argument';
+  assert.throws(() => cache.revalidatePath('/p/[id]'), said);
+  assert.throws(() => cache.revalidatePath('/p/[id]'), isr('invalid_argument', 'revalidatePath of the pattern'));
+  assert.throws(() => cache.revalidateTag('t', { expire: 5 }), isr('invalid_argument', 'revalidateTag takes expire'));
+  for (const timeout of [-1, Number.NaN, Number.POSITIVE_INFINITY, 1e10]) {
+    const text = `timeout must be a number of seconds, 0 to 1000000000; got ${timeout}`;
+    await assert.rejects(cache.close({ timeout }), (error) => said(error) && error.message === text);
+  }
   await cache.close();
 });
 
