@@ -115,6 +115,10 @@ export function bytes(value: unknown): Uint8Array | undefined {
   return types.isArrayBuffer(value) ? new Uint8Array(value) : undefined;
 }
 
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
+}
+
 /** A value by its name, safe for names such as `__proto__`. */
 export function record<T>(entries: Iterable<readonly [string, T]>): Record<string, T> {
   const made: Record<string, T> = Object.create(null);

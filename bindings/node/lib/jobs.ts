@@ -1,6 +1,6 @@
 /** Renders and loads that run in this isolate. */
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { record, show } from './check.js';
+import { isThenable, record } from './check.js';
 import {
   type DataKey,
   type DataOptions,
@@ -15,6 +15,7 @@ import {
 import { keep, runJobsBy } from './isolate.js';
 import type { NativeCache, NativeEvent, NativeJob, NativeLoad, NativeRender } from './native.js';
 import { Page } from './page.js';
+import { message } from './report.js';
 import { nativeResult, type RenderResult } from './result.js';
 
 /**
@@ -176,21 +177,6 @@ function run(
     return;
   }
   finish(value);
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
-}
-
-/** What is said of a value that was thrown. */
-function message(error: unknown): string {
-  if (typeof error === 'string') return error;
-  try {
-    if (error instanceof Error && typeof error.message === 'string') return error.message || error.name;
-    return show(error);
-  } catch {
-    return 'a value that cannot be shown was thrown';
-  }
 }
 
 function startRender(event: NativeEvent): void {
