@@ -80,10 +80,10 @@ export class Cache {
 
   /** Opens a cache. Throws `invalid_argument` for an unknown option or a value out of its range. */
   constructor(options?: CacheOptions) {
-    const [named, clock] = cacheOptions(options);
+    const { named, clock, onFailure } = cacheOptions(options);
     const id = ++lastCache;
     this.#native = guard(() => new native.NativeCache(isolate, id, named, clock));
-    this.#owner = { native: this.#native, renders: [] };
+    this.#owner = { native: this.#native, renders: [], onFailure };
     addOwner(id, this.#owner);
   }
 

@@ -71,8 +71,9 @@ export function maybeSeconds(what: string, value: unknown): number | false | und
   return value === undefined ? undefined : seconds(what, value);
 }
 
-export function callback(what: string, value: unknown): void {
+export function callback(what: string, value: unknown): Function {
   if (typeof value !== 'function') throw wrong(what, 'a function', value);
+  return value;
 }
 
 /** An object whose own keys are all known; `undefined` counts as an empty one. */

@@ -12,10 +12,12 @@ import {
   type Scope,
   stored,
 } from './data.js';
+import { IsrError } from './errors.js';
 import { keep, runJobsBy } from './isolate.js';
 import type { NativeCache, NativeEvent, NativeJob, NativeLoad, NativeRender } from './native.js';
+import type { OnFailure } from './options.js';
 import { Page } from './page.js';
-import { message } from './report.js';
+import { line, message, warning } from './report.js';
 import { nativeResult, type RenderResult } from './result.js';
 
 /**
@@ -31,6 +33,7 @@ export type Render = (job: RenderJob) => RenderResult | Promise<RenderResult>;
 export interface Owner {
   readonly native: NativeCache;
   readonly renders: Render[];
+  readonly onFailure: OnFailure | undefined;
 }
 
 const scopes = new AsyncLocalStorage<Scope>();
@@ -38,7 +41,13 @@ const scopes = new AsyncLocalStorage<Scope>();
 const owners = new Map<number, WeakRef<Owner>>();
 const collected = new FinalizationRegistry<number>((id) => owners.delete(id));
 /** Jobs that were neither finished nor given up: one that nothing else refers to must not be collected. */
-const running = new Map<NativeJob, { cancelled: boolean; abort?(): void }>();
+const running = new Map<NativeJob, Running>();
+
+interface Running {
+  readonly job: RenderJob | Loading;
+  /** Is told of a failure, be it the timeout, that nobody else may be told of. */
+  readonly failed: ((error: IsrError) => void) | undefined;
+}
 
 /** Makes a cache known to its renders. */
 export function addOwner(id: number, owner: Owner): void {
@@ -150,30 +159,41 @@ function run(
   native: NativeJob,
   job: RenderJob | Loading,
   callback: () => unknown,
-  complete: (value: unknown) => void,
+  complete: (value: unknown) => Error | null | void,
+  failed?: (error: IsrError) => void,
 ): void {
-  const fail = (error: unknown): void => {
+  /** The callback has ended. Gives who is to be told if it failed: nobody, if the job was given up before. */
+  const end = (): typeof failed => {
+    const late = job.cancelled;
+    if (late) lookOver();
     running.delete(native);
-    native.fail(message(error), keep(error));
+    return late ? undefined : failed;
+  };
+  const fail = (error: unknown, tell: typeof failed): void => {
+    const text = message(error);
+    native.fail(text, keep(error));
+    tell?.(new IsrError('render', text, { cause: error }));
   };
   const finish = (value: unknown): void => {
+    const tell = end();
+    let refused: Error | null | void;
     try {
-      complete(value);
-      running.delete(native);
+      refused = complete(value);
     } catch (error) {
-      fail(error);
+      return fail(error, tell);
     }
+    if (refused instanceof IsrError) tell?.(refused);
   };
-  running.set(native, job);
+  running.set(native, { job, failed });
   let value: unknown;
   try {
     value = scopes.run(job.scope, callback);
     if (isThenable(value)) {
-      Promise.resolve(value).then(finish, fail);
+      Promise.resolve(value).then(finish, (error) => fail(error, end()));
       return;
     }
   } catch (error) {
-    fail(error);
+    fail(error, end());
     return;
   }
   finish(value);
@@ -194,7 +214,20 @@ function startRender(event: NativeEvent): void {
     job,
     () => callback(job),
     (value) => render.job.completeRender(nativeResult(value)),
+    // Whoever asked gets the last good page and no error.
+    job.reason === 'stale' || job.reason === 'expired' ? (error) => report(owner, job.path, error) : undefined,
   );
+}
+
+function report(owner: Owner, path: string, error: IsrError): void {
+  if (!owner.onFailure) return warning(`the render of ${path} failed, the last good page stays: ${line(error)}`);
+  const broken = (thrown: unknown): void => warning(`onFailure failed for ${path}: ${line(thrown)}`);
+  try {
+    const done: unknown = owner.onFailure({ path, error });
+    if (isThenable(done)) done.then(undefined, broken);
+  } catch (thrown) {
+    broken(thrown);
+  }
 }
 
 function startLoad(event: NativeEvent, loader: unknown): void {
@@ -212,10 +245,14 @@ function startLoad(event: NativeEvent, loader: unknown): void {
 
 /** Aborts what was given up. */
 function lookOver(): void {
-  for (const [native, job] of running) {
+  for (const [native, { job, failed }] of running) {
     if (!job.cancelled) continue;
     running.delete(native);
-    job.abort?.();
+    if (!(job instanceof RenderJob)) continue;
+    job.abort();
+    if (failed && !job.scope.cache.closed()) {
+      failed(new IsrError('timeout', `the render of ${job.path} took longer than its timeout`));
+    }
   }
 }
 

@@ -22,6 +22,11 @@ export function line(error: unknown): string {
   return (name + message(error)).replace(/[\p{Cc}\u2028\u2029]+/gu, ' ');
 }
 
+/** Tells what no caller can be told. */
+export function warning(text: string): void {
+  process.emitWarning(text, 'IsrWarning');
+}
+
 /** Tells failures of requests on stderr: one of a path once, until the path answers again or fails in another way. */
 export class RequestLog {
   readonly #told = new Map<string, string>();

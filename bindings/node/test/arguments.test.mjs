@@ -9,11 +9,11 @@ import { isr, manualCache } from './helpers.mjs';
 const native = createRequire(import.meta.url)('../isr.node');
 const WRONG = [undefined, null, 7, true, Symbol('s'), () => {}, {}, [1]];
 
-test('every option of the core is in the types, with the clock', () => {
+test('every option of the core is in the types, with those of the binding', () => {
   const types = readFileSync(new URL('../lib/options.ts', import.meta.url), 'utf8');
   const body = types.slice(types.indexOf('interface CacheOptions'), types.indexOf('/** Parameters by name'));
   const names = [...body.matchAll(/^ {2}(\w+)\?:/gm)].map(([, name]) => name);
-  assert.deepEqual(names.sort(), [...native.optionNames(), 'clock'].sort());
+  assert.deepEqual(names.sort(), [...native.optionNames(), 'clock', 'onFailure'].sort());
 });
 
 test('options of a cache', () => {
@@ -34,6 +34,7 @@ test('options of a cache', () => {
     draftSecret: '0123456789abcdef',
     precompress: ['br', 'gzip', 'zstd'],
     clock: undefined,
+    onFailure: () => {},
   };
   for (const [name, value] of Object.entries(ok)) new Cache({ [name]: value });
   const wrong = {
@@ -47,6 +48,7 @@ test('options of a cache', () => {
     draftSecret: ['short'],
     precompress: [['lzma'], [{}]],
     clock: [{}, 7, Date],
+    onFailure: [null, {}, 'x', true],
   };
   for (const [name, values] of Object.entries(wrong)) {
     for (const value of values) {
