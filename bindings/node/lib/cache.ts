@@ -22,6 +22,12 @@ export interface Peek {
   page: Page | undefined;
 }
 
+/** Options of {@link Cache.regenerate}. */
+export interface RegenerateOptions extends Pick<GetOptions, 'variant'> {
+  /** Does nothing where nothing is stored. */
+  onlyGenerated?: boolean | undefined;
+}
+
 /** How far a prerender has come. */
 export interface PrerenderProgress {
   /** Paths rendered. */
@@ -93,8 +99,8 @@ export class Cache {
    * Throws `invalid_argument` for a malformed pattern or option, `invalid_tag`, `invalid_path` for a static path that cannot
    * be, `conflict` where a route matches the same paths, `closed`.
    */
-  page(pattern: string, render: Render): this;
-  page(pattern: string, options: RouteOptions, render: Render): this;
+  page<P extends string>(pattern: P, render: Render<P>): this;
+  page<P extends string>(pattern: P, options: RouteOptions, render: Render<P>): this;
   page(pattern: string, options: RouteOptions | Render, render?: Render): this {
     const short = typeof options === 'function' && render === undefined;
     const run = short ? options : render;
@@ -153,10 +159,9 @@ export class Cache {
    * Renders now, even if the page is fresh. With `onlyGenerated` it does nothing where nothing is stored, and resolves to
    * `undefined`. Rejects as {@link Cache.get}; a failed render is an error although the stored page stays.
    */
-  async regenerate(
-    path: string,
-    options?: Pick<GetOptions, 'variant'> & { onlyGenerated?: boolean | undefined },
-  ): Promise<Answer | undefined> {
+  regenerate(path: string, options?: RegenerateOptions & { onlyGenerated?: false | undefined }): Promise<Answer>;
+  regenerate(path: string, options?: RegenerateOptions): Promise<Answer | undefined>;
+  async regenerate(path: string, options?: RegenerateOptions): Promise<Answer | undefined> {
     const target = text('path', path, 'invalid_path');
     const given = known('regenerate options', options, ['variant', 'onlyGenerated']);
     const variant = variantOf(given.variant);

@@ -17,6 +17,7 @@ import { keep, runJobsBy } from './isolate.js';
 import type { NativeCache, NativeEvent, NativeJob, NativeLoad, NativeRender } from './native.js';
 import type { OnFailure } from './options.js';
 import { Page } from './page.js';
+import type { PathParams } from './params.js';
 import { line, message, warning } from './report.js';
 import { nativeResult, type RenderResult } from './result.js';
 
@@ -27,7 +28,7 @@ import { nativeResult, type RenderResult } from './result.js';
 export type Reason = 'miss' | 'stale' | 'expired' | 'regenerate' | 'prerender';
 
 /** Renders one page: returns or resolves to it. To throw or reject is a failed render. */
-export type Render = (job: RenderJob) => RenderResult | Promise<RenderResult>;
+export type Render<P extends string = string> = (job: RenderJob<P>) => RenderResult | Promise<RenderResult>;
 
 /** What the jobs of a cache need of it. */
 export interface Owner {
@@ -67,14 +68,14 @@ function reader(own: Scope): Scope {
   return scope?.root === own.root ? scope : own;
 }
 
-/** What a render callback gets. */
-export class RenderJob {
+/** What a render callback gets. `P` is the pattern, which names the parameters. */
+export class RenderJob<P extends string = string> {
   /** The canonical path. */
   readonly path: string;
   /** The route's pattern as it was added. */
   readonly pattern: string;
   /** The path's parameters, decoded: a string, or a list for a catch-all. Without a prototype. */
-  readonly params: Readonly<Record<string, string | string[]>>;
+  readonly params: PathParams<P>;
   /** The variant asked for, listed query values included. Without a prototype. */
   readonly variant: Readonly<Record<string, string | string[]>>;
   /** Why this page is rendered. */
@@ -91,7 +92,8 @@ export class RenderJob {
     const { previous } = render;
     this.path = render.path;
     this.pattern = render.pattern;
-    this.params = record(render.params.map(({ name, value }) => [name, value] as const));
+    // The core has matched the pattern.
+    this.params = record(render.params.map(({ name, value }) => [name, value] as const)) as PathParams<P>;
     this.variant = record(render.variant.map(({ name, value }) => [name, value] as const));
     this.reason = render.reason as Reason;
     this.previous = previous ? Page.of(previous.id(), () => previous) : undefined;
