@@ -1,5 +1,6 @@
 /** The cache. */
-import { callback, flag, flatTexts, known, maybeSeconds, oneOrMore, record, seconds, text, wrong } from './check.js';
+import { inspect, type InspectOptions } from 'node:util';
+import { callback, flag, flatTexts, inspected, known, maybeSeconds, oneOrMore, record, seconds, text, wrong } from './check.js';
 import { type DataAnswer, type DataKey, type DataOptions, type Load, type RawDataOptions, readData } from './data.js';
 import { IsrError } from './errors.js';
 import { ask, isolate, lookOver } from './isolate.js';
@@ -340,6 +341,13 @@ export class Cache {
   /** Whether it is closed. */
   get closed(): boolean {
     return guard(() => this.#native.closed());
+  }
+
+  /** @internal */
+  [inspect.custom](depth: number, options: InspectOptions): string {
+    const { hits, misses, renders } = this.stats();
+    const parts = { closed: this.closed, routes: this.#owner.renders.length, hits, misses, renders };
+    return inspected('Cache', parts, depth, options);
   }
 }
 

@@ -1,5 +1,5 @@
 /** Checks of arguments: their types. What values mean is for the core to judge. */
-import { inspect, types } from 'node:util';
+import { inspect, type InspectOptions, types } from 'node:util';
 import { type ErrorKind, IsrError } from './errors.js';
 
 /** A wrong argument, with what was given. */
@@ -118,6 +118,11 @@ export function bytes(value: unknown): Uint8Array | undefined {
 
 export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
+}
+
+/** For `util.inspect`: an object's class and what is worth to know of it, and at a depth that shows none its class alone. */
+export function inspected(name: string, parts: object, depth: number, options: InspectOptions): string {
+  return depth < 0 ? `[${name}]` : `${name} ${inspect(parts, { ...options, depth: options.depth === null ? null : depth })}`;
 }
 
 /** A value by its name, safe for names such as `__proto__`. */
