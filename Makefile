@@ -77,9 +77,9 @@ demo: site ## The example site from C, Python and Node: walk through the story (
 
 # ---- tests --------------------------------------------------------------------------------------------------------
 
-.PHONY: test lint test-core test-c test-python test-node test-site test-demo scenarios runners
+.PHONY: test lint test-core test-model test-c test-python test-node test-site test-demo scenarios runners
 # The scenarios come last: their closing line counts.
-test: setup lint test-core test-c test-python test-node test-site test-demo scenarios ## Everything
+test: setup lint test-core test-model test-c test-python test-node test-site test-demo scenarios ## Everything
 
 lint: build-python build-node ## Formats, clippy, ruff, mypy
 	cargo fmt --all --check
@@ -89,6 +89,9 @@ lint: build-python build-node ## Formats, clippy, ruff, mypy
 
 test-core: build/.apt ## Unit, property and many-threads tests of the core
 	cargo test --locked -q -p libisr-core
+
+test-model: build/.apt ## Model checks of the core's concurrency (shuttle)
+	cargo test --locked -q -p libisr-core --profile shuttle --features shuttle --test shuttle
 
 test-c: build/.apt ## The C library: ABI, header, symbols, valgrind
 	cargo test --locked -q -p libisr --features testing

@@ -14,7 +14,8 @@ use crate::request::{Read, isr_request};
 use crate::status::{invalid, isr_status, record_error};
 use crate::types::Out;
 
-/// Called once with an answer: at once on the asking thread where no waiting is needed, else on a thread of the cache.
+/// Called once with an answer: at once on the asking thread where no waiting is needed, else on the thread that ends the render: one
+/// of the cache, or one that finishes a job, closes the cache or moves a manual clock.
 ///
 /// `answer`: owned by the callee, who gives it back with `isr_answer_unref`; NULL where `status` is a failure (its text is
 /// `isr_last_error`), and where `isr_regenerate_async` with `only_generated` found nothing stored.

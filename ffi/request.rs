@@ -1,5 +1,7 @@
 //! A request, as a program fills it in.
 
+use std::borrow::Cow;
+
 use isr_core::{Context, Error, ErrorKind, Request, Variant};
 
 use crate::context::isr_context;
@@ -31,7 +33,7 @@ pub struct isr_request {
 
 /// A request that was read in.
 pub(crate) struct Read<'a> {
-    path: &'a str,
+    path: Cow<'a, str>,
     variant: Option<Variant>,
     draft: bool,
     prefetch: bool,
@@ -45,7 +47,7 @@ impl<'a> Read<'a> {
         // SAFETY: the caller's promise.
         let request = unsafe { types::sized("isr_request", request) }?;
         // SAFETY: the caller's promise.
-        let path = unsafe { types::text(ErrorKind::InvalidPath, "path", request.path) }?;
+        let path = unsafe { types::target(request.path) }?;
         // SAFETY: the caller's promise.
         let fields = unsafe { types::list("variant", request.variant, request.variant_count) }?;
         let mut variant = Variant::new();
@@ -71,7 +73,7 @@ impl<'a> Read<'a> {
 
     pub(crate) fn as_core(&self) -> Request<'_> {
         Request {
-            path: self.path,
+            path: &self.path,
             variant: self.variant.as_ref(),
             draft: self.draft,
             prefetch: self.prefetch,

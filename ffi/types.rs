@@ -1,8 +1,9 @@
 //! Borrowed views that cross in both directions, and how they are checked on the way in.
 
+use std::borrow::Cow;
 use std::ffi::{CStr, c_char, c_void};
 
-use isr_core::{Error, ErrorKind, Lifetime, utf8};
+use isr_core::{Error, ErrorKind, Lifetime, target_utf8, utf8};
 
 use crate::guard;
 use crate::status::invalid;
@@ -133,6 +134,24 @@ pub(crate) unsafe fn append(
     Ok(())
 }
 
+/// A request target: path, with the query and the fragment as they came from a client.
+///
+/// # Safety
+/// As for [`bytes`].
+pub(crate) unsafe fn target<'a>(text: isr_str) -> Result<Cow<'a, str>, Error> {
+    check_length(ErrorKind::InvalidPath, "path", text)?;
+    // SAFETY: the caller's promise.
+    target_utf8(unsafe { bytes("path", text.data.cast(), text.len) }?)
+}
+
+fn check_length(kind: ErrorKind, what: &str, text: isr_str) -> Result<(), Error> {
+    if text.len > MAX_TEXT {
+        let rule = format!("{what} must be at most {MAX_TEXT} bytes; got {}", text.len);
+        return Err(Error::new(kind, rule));
+    }
+    Ok(())
+}
+
 /// A text from C. `kind` is the error where it is not UTF-8.
 ///
 /// # Safety
@@ -142,12 +161,7 @@ pub(crate) unsafe fn text<'a>(
     what: &str,
     text: isr_str,
 ) -> Result<&'a str, Error> {
-    if text.len > MAX_TEXT {
-        return Err(Error::new(
-            kind,
-            format!("{what} must be at most {MAX_TEXT} bytes; got {}", text.len),
-        ));
-    }
+    check_length(kind, what, text)?;
     // SAFETY: the caller's promise.
     utf8(kind, what, unsafe { bytes(what, text.data.cast(), text.len) }?)
 }

@@ -22,6 +22,11 @@ fn jobs_and_handles_out_of_order() {
 }
 
 #[test]
+fn a_fork_is_refused() {
+    check("fork", "c99", "tests/c/fork.c");
+}
+
+#[test]
 fn many_threads() {
     check("threads", "c99", "tests/c/threads.c");
 }

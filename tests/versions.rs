@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::Value;
-use support::{read, root};
+use support::read;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -35,10 +35,6 @@ fn every_package_of_the_workspace_takes_it() {
 #[test]
 fn the_npm_package_has_it() {
     for file in ["package.json", "package-lock.json"] {
-        if !root().join("bindings/node").join(file).exists() {
-            eprintln!("bindings/node/{file} does not exist yet");
-            continue;
-        }
         let json: Value = serde_json::from_str(&read(format!("bindings/node/{file}"))).unwrap();
         assert_eq!(json["version"], VERSION, "bindings/node/{file}");
     }
@@ -46,10 +42,6 @@ fn the_npm_package_has_it() {
 
 #[test]
 fn the_wheel_has_it() {
-    if !root().join("bindings/python/pyproject.toml").exists() {
-        eprintln!("bindings/python/pyproject.toml does not exist yet");
-        return;
-    }
     let project = read("bindings/python/pyproject.toml");
     let own = format!("\nversion = \"{VERSION}\"\n");
     // maturin takes the version of Cargo.toml where it is dynamic.

@@ -303,12 +303,13 @@ impl Cache {
     /// Removes the stored pages of these paths, all variants.
     ///
     /// # Errors
-    /// `InvalidPath`. Then nothing has happened.
+    /// `InvalidPath`; `InvalidArgument` for a pattern. Then nothing has happened.
     pub fn remove(&self, paths: &[&str]) -> Result<(), Error> {
         self.engine().remove(paths)
     }
 
-    /// Renders every path that the routes' static params list (section 9), and waits.
+    /// Renders every path that the routes' static params list (section 9), and waits. Results that may not be stored count as
+    /// rendered, too.
     ///
     /// # Errors
     /// `Closed`. Failed paths are in the report.
@@ -380,7 +381,8 @@ impl Cache {
 
     /// Closes: new calls get `Closed`, queued renders fail with it, running ones may finish within `timeout`; what still runs
     /// then is given up. Whether all ended in time: then no callback runs any more, and no thread of the cache. Calling it
-    /// again is harmless. Not from within a callback.
+    /// again is harmless. Inside a callback of this cache it waits for nothing. What is stored is dropped; pages that somebody
+    /// holds stay readable.
     pub fn close(&self, timeout: Duration) -> bool {
         self.engine().close(timeout)
     }

@@ -1,6 +1,7 @@
 //! The one table of errors: every binding maps from it.
 
 use std::any::Any;
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -148,4 +149,15 @@ pub fn utf8<'a>(kind: ErrorKind, what: &str, bytes: &'a [u8]) -> Result<&'a str,
             ),
         )
     })
+}
+
+/// A request target that comes as bytes: the path must be UTF-8; in the query, what is not is replaced (WHATWG), and in the
+/// fragment it does not matter.
+///
+/// # Errors
+/// `InvalidPath` as [`utf8`].
+pub fn target_utf8(bytes: &[u8]) -> Result<Cow<'_, str>, Error> {
+    let end = bytes.iter().position(|b| matches!(b, b'?' | b'#')).unwrap_or(bytes.len());
+    utf8(ErrorKind::InvalidPath, "path", &bytes[..end])?;
+    Ok(String::from_utf8_lossy(bytes))
 }

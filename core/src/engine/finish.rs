@@ -7,6 +7,7 @@ use crate::answer::{Answer, CacheWord, State};
 use crate::clock::Time;
 use crate::engine::pages::Stored;
 use crate::engine::result::Outcome;
+use crate::engine::run::Inside;
 use crate::engine::{Engine, Step};
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Ask, Done, Flight, Link, Purpose, Seat, Shard, Waiter, What};
@@ -130,6 +131,9 @@ impl Engine {
                     }
                     None => self.memory.insert(page.clone(), || false),
                 };
+                if inserted == Inserted::TooLarge {
+                    self.counters.too_large.add();
+                }
                 Recorded::Page {
                     page,
                     stored: inserted == Inserted::Stored,
@@ -295,14 +299,20 @@ impl Engine {
         }
     }
 
-    fn tell(&self, waiter: Waiter, result: Result<Answer, Error>) {
+    fn tell(self: &Arc<Self>, waiter: Waiter, result: Result<Answer, Error>) {
         end_link(&waiter.ask, waiter.link);
         self.deliver(waiter.ask.purpose, result, waiter.done);
     }
 
     /// Counts an answer and hands it over. Whatever the receiver does, the others get theirs.
-    pub(crate) fn deliver(&self, purpose: Purpose, result: Result<Answer, Error>, done: Done) {
+    pub(crate) fn deliver(
+        self: &Arc<Self>,
+        purpose: Purpose,
+        result: Result<Answer, Error>,
+        done: Done,
+    ) {
         self.count(purpose, &result);
+        let _inside = Inside::enter(self);
         let _ = catch_unwind(AssertUnwindSafe(|| done(result)));
     }
 

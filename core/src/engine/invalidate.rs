@@ -87,7 +87,12 @@ impl Engine {
         self.check_open()?;
         let paths = paths
             .iter()
-            .map(|p| canonical(p).map(|c| c.path.into_owned()))
+            .map(|p| match Pattern::looks_like_pattern(p) {
+                true => {
+                    Err(Error::invalid(format!("remove takes paths, not patterns; got \"{p}\"")))
+                }
+                false => canonical(p).map(|c| c.path.into_owned()),
+            })
             .collect::<Result<Vec<_>, _>>()?;
         let names: Vec<&str> = paths.iter().map(String::as_str).collect();
         let epoch = self.inv.remove_pages(&names, None);

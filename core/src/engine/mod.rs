@@ -53,6 +53,8 @@ pub(crate) struct Engine {
     pub(crate) counters: Counters,
     pub(crate) draft_secret: Vec<u8>,
     closed: AtomicBool,
+    /// Where it was opened: its threads do not survive a fork.
+    process: u32,
 }
 
 /// What a first or further try of an ask came to.
@@ -83,6 +85,7 @@ impl Engine {
             counters: Counters::default(),
             draft_secret: options.draft_secret.clone().unwrap_or_else(draft::random_secret),
             closed: AtomicBool::new(false),
+            process: std::process::id(),
             clock,
             options,
         }))
@@ -104,6 +107,21 @@ impl Engine {
 
     pub(crate) fn check_open(&self) -> Result<(), Error> {
         if self.is_closed() { Err(closed_error()) } else { Ok(()) }
+    }
+
+    /// Whether a callback can be run here: not in a child that was forked after the cache was opened.
+    pub(crate) fn check_process(&self) -> Result<(), Error> {
+        let here = std::process::id();
+        if here == self.process {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Closed,
+            format!(
+                "the cache was opened in process {} and its threads are not in its fork {here}; open one after fork",
+                self.process
+            ),
+        ))
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -144,6 +162,8 @@ impl Engine {
                 queued.refuse(closed_error());
             }
         }
+        // A callback that waited for its own end would wait in vain.
+        let timeout = if run::is_inside(self) { Duration::ZERO } else { timeout };
         let end = Clock::system().steady().plus(timeout.into());
         let in_time = self.in_flight.wait_for_none(timeout);
         for flight in self.table.all() {
@@ -162,6 +182,8 @@ impl Engine {
             left.map_or(timeout, Duration::from_nanos)
         };
         let (pool, timers) = (self.pool.join(left()), self.timers.join(left()));
+        // Whoever still holds a job or an answer holds no more than that.
+        self.memory.clear();
         in_time && pool && timers
     }
 }

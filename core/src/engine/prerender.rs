@@ -1,6 +1,6 @@
 //! Renders every listed path, a few at a time (semantics, section 9).
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -28,26 +28,47 @@ struct Prerender {
     on_progress: Option<OnProgress>,
 }
 
-/// A path that waits for its next attempt. If that cannot come, for the cache is closed, the path has failed.
+/// A path that waits for its next attempt; others run meanwhile. If that cannot come, for the cache is closed, the path has
+/// failed.
 struct Pause {
     run: Arc<Prerender>,
-    index: usize,
-    /// Its last outcome; taken when the next attempt begins.
+    next: Attempt,
+    /// Its last outcome; taken when its time has come.
     result: Option<Result<Answer, Error>>,
 }
 
 impl Drop for Pause {
     fn drop(&mut self) {
-        if let Some(result) = self.result.take() {
-            self.run.ended(self.index, result);
-            self.run.go_on();
+        {
+            let mut s = self.run.state.lock();
+            s.paused -= 1;
+            match &self.result {
+                Some(_) => s.running += 1,
+                None => s.due.push_back(self.next),
+            }
         }
+        if let Some(result) = self.result.take() {
+            self.run.ended(self.next.index, result);
+        }
+        self.run.go_on();
     }
 }
 
+/// A path, and how often it has failed before.
+#[derive(Clone, Copy)]
+struct Attempt {
+    index: usize,
+    failures: usize,
+}
+
 struct State {
+    /// The first path that was not begun.
     next: usize,
     running: usize,
+    /// Paths that wait for the time of their next attempt.
+    paused: usize,
+    /// Paths whose time has come.
+    due: VecDeque<Attempt>,
     report: PrerenderReport,
     done: Option<PrerenderDone>,
 }
@@ -78,6 +99,8 @@ pub(crate) fn prerender(
         state: Mutex::new(State {
             next: 0,
             running: 0,
+            paused: 0,
+            due: VecDeque::new(),
             report: PrerenderReport::default(),
             done: Some(done),
         }),
@@ -87,33 +110,45 @@ pub(crate) fn prerender(
     run.go_on();
 }
 
+impl State {
+    /// What to begin next, counted as running.
+    fn next_attempt(&mut self, paths: usize) -> Option<Attempt> {
+        let attempt = self.due.pop_front().or_else(|| {
+            (self.next < paths).then(|| {
+                self.next += 1;
+                Attempt { index: self.next - 1, failures: 0 }
+            })
+        })?;
+        self.running += 1;
+        Some(attempt)
+    }
+}
+
 impl Prerender {
     /// Begins as many paths as may run at once, or ends when all have ended.
     fn go_on(self: &Arc<Self>) {
         loop {
-            let index = {
+            let attempt = {
                 let mut s = self.state.lock();
-                if s.next == self.paths.len() {
-                    if s.running > 0 {
-                        return;
-                    }
-                    let report = std::mem::take(&mut s.report);
-                    let Some(done) = s.done.take() else { return };
-                    drop(s);
-                    return done(Ok(report));
-                }
                 if s.running >= self.engine.options.threads {
                     return;
                 }
-                s.running += 1;
-                s.next += 1;
-                s.next - 1
+                match s.next_attempt(self.paths.len()) {
+                    Some(attempt) => attempt,
+                    None if s.running + s.paused > 0 => return,
+                    None => {
+                        let report = std::mem::take(&mut s.report);
+                        let Some(done) = s.done.take() else { return };
+                        drop(s);
+                        return done(Ok(report));
+                    }
+                }
             };
-            self.attempt(index, 0);
+            self.attempt(attempt);
         }
     }
 
-    fn attempt(self: &Arc<Self>, index: usize, failures: usize) {
+    fn attempt(self: &Arc<Self>, Attempt { index, failures }: Attempt) {
         let run = self.clone();
         let done: Done = Box::new(move |result| run.attempted(index, failures, result));
         let target = match self.engine.target(&self.paths[index], None) {
@@ -134,21 +169,24 @@ impl Prerender {
             return self.go_on();
         }
         let engine = &self.engine;
+        let next = Attempt { index, failures: failures + 1 };
         if engine.clock.manual().is_some() {
             // A manual clock moves only when it is told to: these waits take no time on it.
-            return self.attempt_and_go_on(index, failures + 1);
+            self.attempt(next);
+            return self.go_on();
         }
         let millis = RETRY_AFTER[failures] as f64 * (1.0 + RETRY_JITTER * fastrand::f64());
-        let mut pause = Pause { run: self.clone(), index, result: Some(result) };
+        {
+            let mut s = self.state.lock();
+            s.running -= 1;
+            s.paused += 1;
+        }
+        let mut pause = Pause { run: self.clone(), next, result: Some(result) };
         let action = Box::new(move || {
             pause.result = None;
-            pause.run.attempt_and_go_on(index, failures + 1);
+            drop(pause);
         });
         engine.timers.after(Lifetime::from_nanos((millis * 1e6) as u64), action);
-    }
-
-    fn attempt_and_go_on(self: &Arc<Self>, index: usize, failures: usize) {
-        self.attempt(index, failures);
         self.go_on();
     }
 

@@ -166,6 +166,9 @@ impl Engine {
             return Step::Ready(self.last_good(stored.as_ref(), now).ok_or(error), done);
         }
         let Some(done) = done else { return Step::WouldWait };
+        if let Err(error) = self.check_process() {
+            return Step::Ready(Err(error), Some(done));
+        }
         let mut flight = self.data_flight(target);
         flight.live = live;
         flight.joinable.store(!unshared, Ordering::SeqCst);

@@ -58,11 +58,12 @@ impl Engine {
         if status >= 500 {
             return Err(Error::render(format!("the render gave status {status}"), None));
         }
-        let fields = http::check_fields(result.headers)?;
+        let mut fields = http::check_fields(result.headers)?;
         let is_redirect = matches!(status, 301 | 302 | 303 | 307 | 308);
         if is_redirect && !fields.iter().any(|(n, v)| &**n == "location" && !v.is_empty()) {
             return Err(invalid_page(format!("a redirect ({status}) needs a location header")));
         }
+        http::encode_location(&mut fields);
         let own = self.tag_nodes(&result.tags)?;
         let tags = dedup(route.tags.iter().cloned().chain(own).chain(deps.tags.iter().cloned()));
         check_tag_count(&tags)?;

@@ -1,6 +1,7 @@
 //! Runs callbacks: renders on pool threads, loads there or on the thread that asks.
 
 use std::any::Any;
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -45,6 +46,7 @@ impl Engine {
         flight: &Arc<Flight>,
         priority: Priority,
     ) -> Result<(), Error> {
+        self.check_process()?;
         self.in_flight.begin();
         let job = Flown { engine: self.clone(), flight: flight.clone() };
         // Held so that the ticket is there before a thread can look at the seat.
@@ -68,7 +70,7 @@ impl Engine {
                     Refused::Full => Error::new(
                         ErrorKind::Busy,
                         format!(
-                            "{} renders wait for a thread already (max_queue)",
+                            "as many renders wait for a thread as may (max_queue is {})",
                             self.options.max_queue
                         ),
                     ),
@@ -94,6 +96,7 @@ impl Engine {
             return;
         }
         self.begin(flight);
+        let _inside = Inside::enter(self);
         let _entered = Context(flight.clone()).enter();
         let called = catch_unwind(AssertUnwindSafe(|| match &flight.what {
             What::Page(target) => {
@@ -158,6 +161,33 @@ impl Engine {
         // Finished in time after all.
         let _ = self.fail(flight, Error::new(ErrorKind::Timeout, text));
     }
+}
+
+crate::sync::thread_local! {
+    /// Whose callbacks run on this thread, by the addresses of the engines.
+    static INSIDE: RefCell<Vec<usize>> = const { RefCell::new(Vec::new()) };
+}
+
+/// While it lives, this thread runs a callback of the engine.
+pub(crate) struct Inside;
+
+impl Inside {
+    pub(crate) fn enter(engine: &Arc<Engine>) -> Inside {
+        let _ = INSIDE.try_with(|inside| inside.borrow_mut().push(Arc::as_ptr(engine).addr()));
+        Inside
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        let _ = INSIDE.try_with(|inside| inside.borrow_mut().pop());
+    }
+}
+
+/// Whether this thread is inside a callback of the engine.
+pub(crate) fn is_inside(engine: &Arc<Engine>) -> bool {
+    let address = Arc::as_ptr(engine).addr();
+    INSIDE.try_with(|inside| inside.borrow().contains(&address)).unwrap_or(false)
 }
 
 fn no_thread_error() -> Error {

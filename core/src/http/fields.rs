@@ -1,6 +1,23 @@
 //! Header fields of a render's result: checked on the way in, names in lower case.
 
+use std::borrow::Cow;
+
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
 use crate::error::Error;
+
+/// What may not stand in a URI, beside what is not ASCII.
+const NO_URI_BYTE: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
 
 /// Header fields as they are stored: lower-case names, in the order given.
 pub(crate) type Fields = Vec<(Box<str>, Box<str>)>;
@@ -60,6 +77,16 @@ pub(crate) fn check_fields(headers: Vec<(String, String)>) -> Result<Fields, Err
         }
     }
     Ok(fields)
+}
+
+/// Brings `location` into the form of a URI reference (RFC 3986, 2.1): params are decoded, so that a redirect to one may have
+/// spaces and letters beyond ASCII. What is encoded already, and what delimits, stays.
+pub(crate) fn encode_location(fields: &mut Fields) {
+    for (_, value) in fields.iter_mut().filter(|(n, _)| &**n == "location") {
+        if let Cow::Owned(encoded) = utf8_percent_encode(value, NO_URI_BYTE).into() {
+            *value = encoded.into();
+        }
+    }
 }
 
 /// Whether a result with these fields may be stored (section 7). `declared` are the lower-case request headers that are the

@@ -10,5 +10,5 @@ pub use head::{Conditions, Head};
 
 pub(crate) use encoding::{Encoded, precompress};
 pub(crate) use etag::etag_of;
-pub(crate) use fields::{Fields, Privacy, check_fields, privacy};
+pub(crate) use fields::{Fields, Privacy, check_fields, encode_location, privacy};
 pub(crate) use head::{Facts, head};

@@ -163,6 +163,18 @@ impl Memory {
         }
     }
 
+    /// Drops everything.
+    pub(crate) fn clear(&self) {
+        let mut books = self.books.lock();
+        for shard in &self.shards {
+            let entries = std::mem::take(&mut *shard.write());
+            for page in &entries {
+                self.gone(&mut books, page);
+            }
+        }
+        books.queues = Queues::new();
+    }
+
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -312,6 +324,26 @@ mod tests {
         }
         let left = (0..50).filter(|n| m.peek(format!("/p/{n}").as_bytes()).is_some()).count();
         assert_eq!(left, 50);
+    }
+
+    #[test]
+    fn a_page_that_replaces_another_takes_its_place_and_its_heat() {
+        let m = Memory::new(100_000, 64);
+        put(&m, plain(0));
+        m.get(b"/p/0");
+        put(&m, page("/p/0", 4, 1000, 2));
+        for n in 1..500 {
+            put(&m, plain(n));
+        }
+        assert_eq!(
+            m.peek(b"/p/0").map(|p| p.started()),
+            Some(2),
+            "it was used, the others were not"
+        );
+        for round in 0..500 {
+            put(&m, page("/p/0", 4, 1000, 3 + round));
+        }
+        assert!(m.books.lock().queues.len() <= m.entries() + 64, "a replacement adds no node");
     }
 
     #[test]

@@ -112,6 +112,11 @@ impl Queues {
         self.ghosts.put(hash, ());
     }
 
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.small.len() + self.main.len()
+    }
+
     fn push_to(&mut self, queue: Queue, hash: u64, cost: u64) -> u64 {
         self.next_id += 1;
         let id = self.next_id;

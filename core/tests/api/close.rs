@@ -282,3 +282,40 @@ fn a_pending_load_ends() {
     let job = slot.lock().unwrap().take().unwrap();
     fails(job.complete(b"late".to_vec()), Finished, &[]);
 }
+
+#[test]
+fn inside_a_callback_it_waits_for_nothing() {
+    let (cache, _) = open(|_| ());
+    let inner = cache.downgrade();
+    let renderer = page(move |_| {
+        let ended = inner.upgrade().unwrap().close(LONG);
+        PageResult::new(ended.to_string())
+    });
+    cache.add_route("/p", revalidate(60.0), renderer).unwrap();
+    fails(get(&cache, "/p"), Closed, &[]);
+    assert!(cache.is_closed());
+
+    let (cache, _) = open(|_| ());
+    cache.add_route("/p", revalidate(60.0), echo()).unwrap();
+    let (done, got) = outcome();
+    let inner = cache.clone();
+    let close_first = Box::new(move |answer: Result<Answer, Error>| {
+        inner.close(LONG);
+        done(answer);
+    });
+    cache.get_then(&Request::new("/p"), close_first);
+    assert_eq!(told(got.join()).1, "/p");
+}
+
+#[test]
+fn what_is_stored_goes_and_what_is_held_stays() {
+    let (cache, _) = open(|_| ());
+    cache.add_route("/p/[id]", revalidate(60.0), echo()).unwrap();
+    let held = get(&cache, "/p/1").unwrap();
+    get(&cache, "/p/2").unwrap();
+    assert_eq!(cache.stats().entries_stored, 2);
+    cache.close(LONG);
+    let stats = cache.stats();
+    assert_eq!((stats.entries_stored, stats.bytes_stored), (0, 0));
+    assert_eq!(held.page().body(), b"/p/1");
+}

@@ -111,6 +111,25 @@ fn after_a_soft_call_no_new_page_holds_data_from_before() {
 }
 
 #[test]
+fn a_render_after_a_soft_call_does_not_join_a_load_from_before() {
+    check(1500, || {
+        let (cache, _) = open(2, |_| ());
+        let db = Arc::new(Database::default());
+        through_data(&cache, &db);
+        let soft = TagOptions { soft: true, expire: None };
+        let earlier = run!(cache => get(&cache, "/b/1").unwrap());
+        let write = run!(cache, db => {
+            db.change(1, || cache.revalidate_tag(&["t"], soft).unwrap());
+        });
+        let later = run!(cache, db => {
+            let told = db.told();
+            assert!(number(get(&cache, "/b/2").unwrap().page().body()) >= told);
+        });
+        together(vec![earlier, write, later]);
+    });
+}
+
+#[test]
 fn after_a_path_call_no_page_holds_data_from_before() {
     nothing_older(1000, through_data, 100, false, |c| {
         assert!(c.revalidate_path(&["/b/1"], None).unwrap());
@@ -143,6 +162,23 @@ fn a_page_found_clean_is_looked_at_again_after_the_next_call() {
             db.change(1, || cache.revalidate_tag(&["t"], soft).unwrap());
         });
         together(vec![read(), others, write, read()]);
+    });
+}
+
+#[test]
+fn a_call_that_has_returned_is_not_hidden_by_an_earlier_one_that_returns_later() {
+    check(1500, || {
+        let (cache, _) = open(1, |_| ());
+        let db = Arc::new(Database::default());
+        direct(&cache, &db);
+        let slow =
+            || run!(cache => cache.revalidate_tag(&["other"], TagOptions::default()).unwrap());
+        let quick = run!(cache, db => {
+            cache.put("/b/1", None, db.page().tag("t"), cache.started()).unwrap();
+            cache.revalidate_tag(&["t"], TagOptions::default()).unwrap();
+            assert_eq!(cache.peek("/b/1", None).unwrap().state(), State::Expired);
+        });
+        together(vec![slow(), quick, slow()]);
     });
 }
 
