@@ -35,8 +35,6 @@ export type RenderResult = Body | PageResult;
 const COMMON = ['revalidate', 'expire', 'tags', 'noStore', 'remove'] as const;
 const KEYS = ['body', 'status', 'headers', ...COMMON] as const;
 const REDIRECTS = [301, 302, 303, 307, 308];
-/** What a URI may not have: anything but its unreserved and reserved characters and `%` before two hex digits. */
-const NOT_IN_URI = /%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9\-._~:/?#[\]@!$&'()*+,;=%]/gu;
 
 /** A page with status 404, stored like any other (Next.js `notFound`). */
 export function notFound(body: Body = '', more?: Omit<PageResult, 'body' | 'status'>): PageResult {
@@ -44,12 +42,12 @@ export function notFound(body: Body = '', more?: Omit<PageResult, 'body' | 'stat
 }
 
 /**
- * A redirect to a URL. `status`: 301, 302, 303, 307 (default) or 308. What a URL may not have, such as `é` or a space, is
- * percent-encoded; what is encoded already stays.
+ * A redirect to a URL. `status`: 301, 302, 303, 307 (default) or 308. The cache percent-encodes in `location` what a URL may
+ * not have, such as `é` or a space; what is encoded already stays.
  */
 export function redirect(to: string, status = 307, more?: Omit<PageResult, 'status' | 'headers'>): PageResult {
   if (!REDIRECTS.includes(status)) throw wrong('the status of a redirect', `one of ${REDIRECTS.join(', ')}`, status);
-  const location = text('to', to).replace(NOT_IN_URI, encodeURIComponent);
+  const location = text('to', to);
   return { ...known('redirect options', more, ['body', ...COMMON]), status, headers: { location } };
 }
 
