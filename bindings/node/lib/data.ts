@@ -43,7 +43,10 @@ export interface LoadJob {
   data(key: DataKey, load: Load<Uint8Array | ArrayBuffer>, options: RawDataOptions): Promise<Buffer>;
 }
 
-/** Loads one value: returns or resolves to it. To throw or reject is a failed load. */
+/**
+ * Loads one value: returns or resolves to it. To throw or reject is a failed load. Readers get what JSON makes of the value,
+ * whatever `T` says: of a Date a string.
+ */
 export type Load<T> = (job: LoadJob) => T | Promise<T>;
 
 /** Where in the tree of renders and loads code runs. */

@@ -115,7 +115,7 @@ export class RenderJob<P extends string = string> {
 
   /**
    * Reads a data entry, and waits for fresh data where it is stale. The page takes over the entry's tags, and its lifetime
-   * where that is shorter. Rejects with the load's failure.
+   * where that is shorter; so await it before the render ends. Rejects with the load's failure.
    */
   data<T>(key: DataKey, load: Load<T>, options?: DataOptions & { raw?: false | undefined }): Promise<T>;
   data(key: DataKey, load: Load<Uint8Array | ArrayBuffer>, options: RawDataOptions): Promise<Buffer>;

@@ -75,7 +75,7 @@ export interface RouteOptions {
   timeout?: number | false | undefined;
   /** Names of query values that become part of the variant. Others are ignored. */
   query?: readonly string[] | undefined;
-  /** Variant name and the request header that it comes from; the header is named in `vary`. */
+  /** Variant name and the request header that it comes from, for `vary` of answers. Reads no request: give `variant`. */
   vary?: Record<string, string> | undefined;
 }
 

@@ -15,7 +15,7 @@ export interface PageResult {
   body?: Body | undefined;
   /** The HTTP status, default 200. 500 and above is a failure. */
   status?: number | undefined;
-  /** Header fields; names in any case. */
+  /** Header fields; names in any case. None is added: give a `content-type`. */
   headers?: ResultHeaders | undefined;
   /** Overrides the route's `revalidate`. `0`: answered, not stored. */
   revalidate?: number | false | undefined;
