@@ -84,6 +84,7 @@ page('/moment', { revalidate: 2 }, () => pages.moment(Date.now() / 1000));
 const server = createServer((request, response) => {
   respond(request, response).catch((error) => {
     console.error(`${request.method} ${request.url}: ${error.message}`);
+    response.statusMessage = ''; // a head that could not be written has left its reason phrase
     if (response.headersSent) response.destroy();
     else message(response, 500, 'That did not work', 'Please try again in a moment.');
   });

@@ -1,5 +1,6 @@
 /** The cache. */
-import { callback, flag, flatTexts, known, maybeSeconds, oneOrMore, record, seconds, text, wrong } from './check.js';
+import { inspect, type InspectOptions } from 'node:util';
+import { callback, flag, flatTexts, inspected, known, maybeSeconds, oneOrMore, record, seconds, text, wrong } from './check.js';
 import { type DataAnswer, type DataKey, type DataOptions, type Load, type RawDataOptions, readData } from './data.js';
 import { IsrError } from './errors.js';
 import { ask, isolate, lookOver } from './isolate.js';
@@ -20,6 +21,12 @@ export interface Peek {
   age: number;
   /** The stored page; `undefined` where missing. */
   page: Page | undefined;
+}
+
+/** Options of {@link Cache.regenerate}. */
+export interface RegenerateOptions extends Pick<GetOptions, 'variant'> {
+  /** Does nothing where nothing is stored. */
+  onlyGenerated?: boolean | undefined;
 }
 
 /** How far a prerender has come. */
@@ -63,6 +70,8 @@ export type Stats = Readonly<Record<string, number>>;
 
 /** Seconds that {@link Cache.close} waits for running renders unless told otherwise. */
 const CLOSE_TIMEOUT = 10;
+/** About 30 years. */
+const MAX_TIMEOUT = 1e9;
 let lastCache = 0;
 
 /**
@@ -78,10 +87,10 @@ export class Cache {
 
   /** Opens a cache. Throws `invalid_argument` for an unknown option or a value out of its range. */
   constructor(options?: CacheOptions) {
-    const [named, clock] = cacheOptions(options);
+    const { named, clock, onFailure } = cacheOptions(options);
     const id = ++lastCache;
     this.#native = guard(() => new native.NativeCache(isolate, id, named, clock));
-    this.#owner = { native: this.#native, renders: [] };
+    this.#owner = { native: this.#native, renders: [], onFailure };
     addOwner(id, this.#owner);
   }
 
@@ -91,8 +100,8 @@ export class Cache {
    * Throws `invalid_argument` for a malformed pattern or option, `invalid_tag`, `invalid_path` for a static path that cannot
    * be, `conflict` where a route matches the same paths, `closed`.
    */
-  page(pattern: string, render: Render): this;
-  page(pattern: string, options: RouteOptions, render: Render): this;
+  page<P extends string>(pattern: P, render: Render<P>): this;
+  page<P extends string>(pattern: P, options: RouteOptions, render: Render<P>): this;
   page(pattern: string, options: RouteOptions | Render, render?: Render): this {
     const short = typeof options === 'function' && render === undefined;
     const run = short ? options : render;
@@ -151,10 +160,9 @@ export class Cache {
    * Renders now, even if the page is fresh. With `onlyGenerated` it does nothing where nothing is stored, and resolves to
    * `undefined`. Rejects as {@link Cache.get}; a failed render is an error although the stored page stays.
    */
-  async regenerate(
-    path: string,
-    options?: Pick<GetOptions, 'variant'> & { onlyGenerated?: boolean | undefined },
-  ): Promise<Answer | undefined> {
+  regenerate(path: string, options?: RegenerateOptions & { onlyGenerated?: false | undefined }): Promise<Answer>;
+  regenerate(path: string, options?: RegenerateOptions): Promise<Answer | undefined>;
+  async regenerate(path: string, options?: RegenerateOptions): Promise<Answer | undefined> {
     const target = text('path', path, 'invalid_path');
     const given = known('regenerate options', options, ['variant', 'onlyGenerated']);
     const variant = variantOf(given.variant);
@@ -242,7 +250,7 @@ export class Cache {
    * Rejects with the load's failure (`render`, with its `cause`), `invalid_argument`, `invalid_tag`, `busy`, `closed`.
    */
   data<T>(key: DataKey, load: Load<T>, options?: DataOptions & { raw?: false | undefined }): Promise<T>;
-  data(key: DataKey, load: Load<Uint8Array>, options: RawDataOptions): Promise<Buffer>;
+  data(key: DataKey, load: Load<Uint8Array | ArrayBuffer>, options: RawDataOptions): Promise<Buffer>;
   async data(key: DataKey, load: Load<unknown>, options?: DataOptions): Promise<unknown> {
     return (await readData(this.#native, within(this.#native), key, load, options)).value;
   }
@@ -253,7 +261,7 @@ export class Cache {
     load: Load<T>,
     options?: DataOptions & { raw?: false | undefined },
   ): Promise<DataAnswer<T>>;
-  dataAnswer(key: DataKey, load: Load<Uint8Array>, options: RawDataOptions): Promise<DataAnswer<Buffer>>;
+  dataAnswer(key: DataKey, load: Load<Uint8Array | ArrayBuffer>, options: RawDataOptions): Promise<DataAnswer<Buffer>>;
   dataAnswer(key: DataKey, load: Load<never>, options?: DataOptions): Promise<DataAnswer<never>> {
     return readData(this.#native, within(this.#native), key, load, options) as Promise<DataAnswer<never>>;
   }
@@ -308,7 +316,9 @@ export class Cache {
    */
   async close(options?: { timeout?: number | undefined }): Promise<boolean> {
     const { timeout = CLOSE_TIMEOUT } = known('close options', options, ['timeout']);
-    if (typeof timeout !== 'number') throw wrong('timeout', 'a number of seconds', timeout);
+    if (typeof timeout !== 'number' || !(timeout >= 0 && timeout <= MAX_TIMEOUT)) {
+      throw wrong('timeout', `a number of seconds, 0 to ${MAX_TIMEOUT}`, timeout);
+    }
     if (within(this.#native)) {
       throw new IsrError('invalid_argument', 'close must not be called from within a render or load of the cache');
     }
@@ -331,6 +341,13 @@ export class Cache {
   /** Whether it is closed. */
   get closed(): boolean {
     return guard(() => this.#native.closed());
+  }
+
+  /** @internal */
+  [inspect.custom](depth: number, options: InspectOptions): string {
+    const { hits, misses, renders } = this.stats();
+    const parts = { closed: this.closed, routes: this.#owner.renders.length, hits, misses, renders };
+    return inspected('Cache', parts, depth, options);
   }
 }
 

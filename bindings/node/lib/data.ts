@@ -1,5 +1,5 @@
 /** Data entries: stored values that renders read. */
-import { callback, flag, known, maybeSeconds, oneOrMore, texts, wrong } from './check.js';
+import { bytes, callback, flag, known, maybeSeconds, oneOrMore, texts, wrong } from './check.js';
 import { IsrError } from './errors.js';
 import { ask, keep } from './isolate.js';
 import type { NativeCache, NativeContext, NativeData } from './native.js';
@@ -40,10 +40,13 @@ export interface LoadJob {
   readonly cancelled: boolean;
   /** Reads another entry, whose tags and lifetime then hold for this one, too. */
   data<T>(key: DataKey, load: Load<T>, options?: DataOptions & { raw?: false | undefined }): Promise<T>;
-  data(key: DataKey, load: Load<Uint8Array>, options: RawDataOptions): Promise<Buffer>;
+  data(key: DataKey, load: Load<Uint8Array | ArrayBuffer>, options: RawDataOptions): Promise<Buffer>;
 }
 
-/** Loads one value: returns or resolves to it. To throw or reject is a failed load. */
+/**
+ * Loads one value: returns or resolves to it. To throw or reject is a failed load. Readers get what JSON makes of the value,
+ * whatever `T` says: of a Date a string.
+ */
 export type Load<T> = (job: LoadJob) => T | Promise<T>;
 
 /** Where in the tree of renders and loads code runs. */
@@ -97,8 +100,9 @@ function valueOf(data: NativeData, key: string[], raw: boolean): unknown {
 /** A loaded value as it is stored. */
 export function stored(value: unknown, raw: boolean): string | Uint8Array {
   if (raw) {
-    if (!(value instanceof Uint8Array)) throw wrong('the value of a load with { raw: true }', 'bytes', value);
-    return value;
+    const given = bytes(value);
+    if (given === undefined) throw wrong('the value of a load with { raw: true }', 'a Uint8Array or ArrayBuffer', value);
+    return given;
   }
   const json: string | undefined = JSON.stringify(value);
   if (json === undefined) throw wrong('the value of a load', 'one with a JSON form', value);

@@ -1,25 +1,32 @@
 /** Serves a cache by `node:http`, and by frameworks that take its listeners. */
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import { Cache } from './cache.js';
-import { callback, known, wrong } from './check.js';
+import { callback, isThenable, known, wrong } from './check.js';
 import { IsrError } from './errors.js';
 import { native } from './native.js';
+import type { GetOptions } from './options.js';
 import { Answer } from './page.js';
+import { line, RequestLog } from './report.js';
 
-/** What a request means to the cache. Each function is called once for each request. */
+/** What a request means to the cache. Each function is called once for each request; a promise is awaited. */
 export interface HandlerOptions {
   /** The variant of a request, such as its language. Declare the header that it comes from as the route's `vary`. */
-  variant?: ((request: IncomingMessage) => Record<string, string> | undefined) | undefined;
+  variant?: ((request: IncomingMessage) => Variant | Promise<Variant>) | undefined;
   /** Whether a request may see drafts; see {@link Cache.verifyDraft}. */
-  draft?: ((request: IncomingMessage) => boolean) | undefined;
+  draft?: ((request: IncomingMessage) => boolean | Promise<boolean>) | undefined;
   /** Whether a request only fetches ahead. */
-  prefetch?: ((request: IncomingMessage) => boolean) | undefined;
+  prefetch?: ((request: IncomingMessage) => boolean | Promise<boolean>) | undefined;
   /**
-   * Answers in place of the built-in page for errors. `status` is the one of the core's table: 400 for `invalid_path`, 404
-   * for `no_route`, 503 for `busy` and `closed`, 504 for `timeout`, else 500.
+   * Answers in place of the built-in page for errors, which then are not reported on stderr. `status` is the one of the
+   * core's table: 400 for `invalid_path`, 404 for `no_route`, 503 for `busy` and `closed`, 504 for `timeout`, else 500. If
+   * it throws or rejects, that is reported and the built-in page sent.
    */
-  onError?: ((error: unknown, request: IncomingMessage, response: ServerResponse, status: number) => void) | undefined;
+  onError?:
+    | ((error: unknown, request: IncomingMessage, response: ServerResponse, status: number) => void | Promise<void>)
+    | undefined;
 }
+
+type Variant = Record<string, string> | undefined;
 
 /** A listener of `node:http`. `next`, where a framework gives it, gets the requests that no route matches. */
 export type Handler = (request: IncomingMessage, response: ServerResponse, next?: (error?: unknown) => void) => void;
@@ -29,49 +36,87 @@ const STATUSES = new Map(native.errorKinds().map(({ kind, httpStatus }) => [kind
 /** Errors are for nobody else. */
 const PRIVATE = 'private, no-cache, no-store, max-age=0, must-revalidate';
 
-/** A listener that answers GET and HEAD from the cache: `http.createServer(handler(cache))`. */
+/** Headers of an answer that never was, which would make the error page unreadable. */
+const OF_THE_BODY = ['content-encoding', 'content-range', 'etag', 'last-modified', 'transfer-encoding'];
+
+/**
+ * A listener that answers GET and HEAD from the cache: `http.createServer(handler(cache))`.
+ *
+ * Without `onError`, failures with a status of 500 and above are reported on stderr by `console.error`, one line each: those
+ * of a path once, until it answers again or fails in another way.
+ */
 export function handler(cache: Cache, options?: HandlerOptions): Handler {
   if (!(cache instanceof Cache)) throw wrong('cache', 'a Cache', cache);
   const given = known('handler options', options, KEYS);
   for (const name of KEYS) if (given[name] !== undefined) callback(name, given[name]);
   const { variant, draft, prefetch, onError } = given;
+  const log = new RequestLog();
 
   return (request, response, next) => {
+    const answered = (answer: Answer): void => {
+      send(answer, request, response);
+      log.answered(request);
+    };
     const fail = (error: unknown): void => {
       if (next !== undefined && error instanceof IsrError && error.kind === 'no_route') return next();
       const status = (error instanceof IsrError && STATUSES.get(error.kind)) || 500;
-      if (onError !== undefined) return onError(error, request, response, status);
-      sendPlain(response, status);
+      // A head that could not be written has left its reason phrase.
+      if (Object.hasOwn(response, 'statusMessage')) response.statusMessage = '';
+      if (onError === undefined) {
+        if (status >= 500) log.failed(request, line(error));
+        return sendPlain(response, status);
+      }
+      const broken = (thrown: unknown): void => {
+        log.failed(request, `${line(error)}; onError failed: ${line(thrown)}`);
+        if (!response.writableEnded) sendPlain(response, status);
+      };
+      try {
+        const done: unknown = onError(error, request, response, status);
+        if (isThenable(done)) done.then(undefined, broken);
+      } catch (thrown) {
+        broken(thrown);
+      }
     };
+    const get = ([variant, draft, prefetch]: readonly unknown[]): Answer | Promise<Answer> =>
+      cache.get(request.url ?? '/', { variant, draft: draft ?? false, prefetch: prefetch ?? false } as GetOptions);
+    const ask = (option: ((request: IncomingMessage) => unknown) | undefined): unknown => {
+      const said = option?.(request);
+      // If another one throws, nobody waits for this.
+      if (isThenable(said)) said.then(undefined, () => {});
+      return said;
+    };
+
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       if (next !== undefined) return next();
       return sendPlain(response, 405, ['allow', 'GET, HEAD']);
     }
     try {
-      const answer = cache.get(request.url ?? '/', {
-        variant: variant?.(request),
-        draft: draft?.(request) ?? false,
-        prefetch: prefetch?.(request) ?? false,
-      });
-      if (answer instanceof Answer) return send(answer, request, response);
-      answer.then((late) => send(late, request, response)).catch(fail);
+      const asked = [ask(variant), ask(draft), ask(prefetch)];
+      const answer = asked.some(isThenable) ? Promise.all(asked).then(get) : get(asked);
+      if (answer instanceof Answer) return answered(answer);
+      answer.then(answered).catch(fail);
     } catch (error) {
       fail(error);
     }
   };
 }
 
-/** Sends an answer: status, headers and body as the core says. */
+/** Sends an answer: status, headers and body as the core says. Header values are written as UTF-8. */
 export function send(answer: Answer, request: IncomingMessage, response: ServerResponse): void {
   const { status, headers, body, contentLength } = answer.head({
     method: request.method,
     ifNoneMatch: request.headers['if-none-match'],
     acceptEncoding: one(request.headers['accept-encoding']),
   });
-  const fields = headers.flat();
+  const fields = headers.flatMap(([name, value]) => [name, utf8(value)]);
   if (status !== 304) fields.push('content-length', String(contentLength));
   response.writeHead(status, fields);
   response.end(body);
+}
+
+/** Node writes each character of a header as one byte, and refuses those that are none. */
+function utf8(value: string): string {
+  return /[^\0-\x7f]/.test(value) ? Buffer.from(value).toString('latin1') : value;
 }
 
 function one(value: string | string[] | undefined): string | undefined {
@@ -83,6 +128,7 @@ function sendPlain(response: ServerResponse, status: number, more: string[] = []
     response.destroy();
     return;
   }
+  for (const name of OF_THE_BODY) response.removeHeader(name);
   const body = `${STATUS_CODES[status] ?? 'Error'}\n`;
   response.writeHead(status, [
     'content-type',

@@ -9,6 +9,7 @@ export {
   type Peek,
   type PrerenderProgress,
   type PrerenderReport,
+  type RegenerateOptions,
   type State,
   type Stats,
 } from './cache.js';
@@ -16,6 +17,7 @@ export { ManualClock } from './clock.js';
 export type { DataAnswer, DataKey, DataOptions, Load, LoadJob, RawDataOptions } from './data.js';
 export { ERROR_KINDS, type ErrorCode, type ErrorKind, IsrError } from './errors.js';
 export type { Reason, Render, RenderJob } from './jobs.js';
-export type { CacheOptions, GetOptions, RouteOptions, RouteParams } from './options.js';
+export type { CacheOptions, Failure, GetOptions, OnFailure, RouteOptions, RouteParams } from './options.js';
 export { Answer, type CacheWord, type Head, type HeaderField, type HeadOptions, Page } from './page.js';
-export { notFound, type PageResult, redirect, type RenderResult, type ResultHeaders } from './result.js';
+export type { PathParams } from './params.js';
+export { type Body, notFound, type PageResult, redirect, type RenderResult, type ResultHeaders } from './result.js';

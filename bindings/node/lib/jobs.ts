@@ -1,6 +1,6 @@
 /** Renders and loads that run in this isolate. */
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { record, show } from './check.js';
+import { isThenable, record } from './check.js';
 import {
   type DataKey,
   type DataOptions,
@@ -12,9 +12,13 @@ import {
   type Scope,
   stored,
 } from './data.js';
+import { IsrError } from './errors.js';
 import { keep, runJobsBy } from './isolate.js';
 import type { NativeCache, NativeEvent, NativeJob, NativeLoad, NativeRender } from './native.js';
+import type { OnFailure } from './options.js';
 import { Page } from './page.js';
+import type { PathParams } from './params.js';
+import { line, message, warning } from './report.js';
 import { nativeResult, type RenderResult } from './result.js';
 
 /**
@@ -24,12 +28,13 @@ import { nativeResult, type RenderResult } from './result.js';
 export type Reason = 'miss' | 'stale' | 'expired' | 'regenerate' | 'prerender';
 
 /** Renders one page: returns or resolves to it. To throw or reject is a failed render. */
-export type Render = (job: RenderJob) => RenderResult | Promise<RenderResult>;
+export type Render<P extends string = string> = (job: RenderJob<P>) => RenderResult | Promise<RenderResult>;
 
 /** What the jobs of a cache need of it. */
 export interface Owner {
   readonly native: NativeCache;
   readonly renders: Render[];
+  readonly onFailure: OnFailure | undefined;
 }
 
 const scopes = new AsyncLocalStorage<Scope>();
@@ -37,7 +42,13 @@ const scopes = new AsyncLocalStorage<Scope>();
 const owners = new Map<number, WeakRef<Owner>>();
 const collected = new FinalizationRegistry<number>((id) => owners.delete(id));
 /** Jobs that were neither finished nor given up: one that nothing else refers to must not be collected. */
-const running = new Map<NativeJob, { cancelled: boolean; abort?(): void }>();
+const running = new Map<NativeJob, Running>();
+
+interface Running {
+  readonly job: RenderJob | Loading;
+  /** Is told of a failure, be it the timeout, that nobody else may be told of. */
+  readonly failed: ((error: IsrError) => void) | undefined;
+}
 
 /** Makes a cache known to its renders. */
 export function addOwner(id: number, owner: Owner): void {
@@ -57,14 +68,14 @@ function reader(own: Scope): Scope {
   return scope?.root === own.root ? scope : own;
 }
 
-/** What a render callback gets. */
-export class RenderJob {
+/** What a render callback gets. `P` is the pattern, which names the parameters. */
+export class RenderJob<P extends string = string> {
   /** The canonical path. */
   readonly path: string;
   /** The route's pattern as it was added. */
   readonly pattern: string;
   /** The path's parameters, decoded: a string, or a list for a catch-all. Without a prototype. */
-  readonly params: Readonly<Record<string, string | string[]>>;
+  readonly params: PathParams<P>;
   /** The variant asked for, listed query values included. Without a prototype. */
   readonly variant: Readonly<Record<string, string | string[]>>;
   /** Why this page is rendered. */
@@ -81,7 +92,8 @@ export class RenderJob {
     const { previous } = render;
     this.path = render.path;
     this.pattern = render.pattern;
-    this.params = record(render.params.map(({ name, value }) => [name, value] as const));
+    // The core has matched the pattern.
+    this.params = record(render.params.map(({ name, value }) => [name, value] as const)) as PathParams<P>;
     this.variant = record(render.variant.map(({ name, value }) => [name, value] as const));
     this.reason = render.reason as Reason;
     this.previous = previous ? Page.of(previous.id(), () => previous) : undefined;
@@ -103,10 +115,10 @@ export class RenderJob {
 
   /**
    * Reads a data entry, and waits for fresh data where it is stale. The page takes over the entry's tags, and its lifetime
-   * where that is shorter. Rejects with the load's failure.
+   * where that is shorter; so await it before the render ends. Rejects with the load's failure.
    */
   data<T>(key: DataKey, load: Load<T>, options?: DataOptions & { raw?: false | undefined }): Promise<T>;
-  data(key: DataKey, load: Load<Uint8Array>, options: RawDataOptions): Promise<Buffer>;
+  data(key: DataKey, load: Load<Uint8Array | ArrayBuffer>, options: RawDataOptions): Promise<Buffer>;
   async data(key: DataKey, load: Load<unknown>, options?: DataOptions): Promise<unknown> {
     const by = reader(this.#scope);
     return (await readData(by.cache, by, key, load, options)).value;
@@ -149,48 +161,44 @@ function run(
   native: NativeJob,
   job: RenderJob | Loading,
   callback: () => unknown,
-  complete: (value: unknown) => void,
+  complete: (value: unknown) => Error | null | void,
+  failed?: (error: IsrError) => void,
 ): void {
-  const fail = (error: unknown): void => {
+  /** The callback has ended. Gives who is to be told if it failed: nobody, if the job was given up before. */
+  const end = (): typeof failed => {
+    const late = job.cancelled;
+    if (late) lookOver();
     running.delete(native);
-    native.fail(message(error), keep(error));
+    return late ? undefined : failed;
+  };
+  const fail = (error: unknown, tell: typeof failed): void => {
+    const text = message(error);
+    native.fail(text, keep(error));
+    tell?.(new IsrError('render', text, { cause: error }));
   };
   const finish = (value: unknown): void => {
+    const tell = end();
+    let refused: Error | null | void;
     try {
-      complete(value);
-      running.delete(native);
+      refused = complete(value);
     } catch (error) {
-      fail(error);
+      return fail(error, tell);
     }
+    if (refused instanceof IsrError) tell?.(refused);
   };
-  running.set(native, job);
+  running.set(native, { job, failed });
   let value: unknown;
   try {
     value = scopes.run(job.scope, callback);
     if (isThenable(value)) {
-      Promise.resolve(value).then(finish, fail);
+      Promise.resolve(value).then(finish, (error) => fail(error, end()));
       return;
     }
   } catch (error) {
-    fail(error);
+    fail(error, end());
     return;
   }
   finish(value);
-}
-
-function isThenable(value: unknown): value is PromiseLike<unknown> {
-  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
-}
-
-/** What is said of a value that was thrown. */
-function message(error: unknown): string {
-  if (typeof error === 'string') return error;
-  try {
-    if (error instanceof Error && typeof error.message === 'string') return error.message || error.name;
-    return show(error);
-  } catch {
-    return 'a value that cannot be shown was thrown';
-  }
 }
 
 function startRender(event: NativeEvent): void {
@@ -208,7 +216,20 @@ function startRender(event: NativeEvent): void {
     job,
     () => callback(job),
     (value) => render.job.completeRender(nativeResult(value)),
+    // Whoever asked gets the last good page and no error.
+    job.reason === 'stale' || job.reason === 'expired' ? (error) => report(owner, job.path, error) : undefined,
   );
+}
+
+function report(owner: Owner, path: string, error: IsrError): void {
+  if (!owner.onFailure) return warning(`the render of ${path} failed, the last good page stays: ${line(error)}`);
+  const broken = (thrown: unknown): void => warning(`onFailure failed for ${path}: ${line(thrown)}`);
+  try {
+    const done: unknown = owner.onFailure({ path, error });
+    if (isThenable(done)) done.then(undefined, broken);
+  } catch (thrown) {
+    broken(thrown);
+  }
 }
 
 function startLoad(event: NativeEvent, loader: unknown): void {
@@ -226,10 +247,14 @@ function startLoad(event: NativeEvent, loader: unknown): void {
 
 /** Aborts what was given up. */
 function lookOver(): void {
-  for (const [native, job] of running) {
+  for (const [native, { job, failed }] of running) {
     if (!job.cancelled) continue;
     running.delete(native);
-    job.abort?.();
+    if (!(job instanceof RenderJob)) continue;
+    job.abort();
+    if (failed && !job.scope.cache.closed()) {
+      failed(new IsrError('timeout', `the render of ${job.path} took longer than its timeout`));
+    }
   }
 }
 

@@ -70,7 +70,8 @@ export interface NativeContext {
 }
 
 export interface NativeJob {
-  completeRender(result: NativeResult): void;
+  /** The error that the render has failed with where the page is refused. */
+  completeRender(result: NativeResult): Error | null;
   completeLoad(value: string | Uint8Array): void;
   fail(message: string, cause: number): void;
 }

@@ -1,6 +1,7 @@
 /** Options of a cache, a route and a request. */
 import { ManualClock } from './clock.js';
-import { flag, flatTexts, known, maybeSeconds, object, text, texts, wrong } from './check.js';
+import { callback, flag, flatTexts, known, maybeSeconds, object, plainObject, text, texts, wrong } from './check.js';
+import type { IsrError } from './errors.js';
 import type { Named, NativeClock, NativeRoute, Seconds } from './native.js';
 
 /** Options of a cache. Seconds are numbers, `false` is never or no limit. */
@@ -37,7 +38,23 @@ export interface CacheOptions {
   precompress?: readonly ('br' | 'gzip' | 'zstd')[] | undefined;
   /** Where time is read. Default the system's clock. */
   clock?: ManualClock | undefined;
+  /**
+   * Called when the render of a stored page that is stale or expired has failed, which visitors are not told: they get the
+   * last good page. Default: a warning by `process.emitWarning`. What it throws or rejects with becomes such a warning.
+   */
+  onFailure?: OnFailure | undefined;
 }
+
+/** A failed render of a stored page. */
+export interface Failure {
+  /** The canonical path. */
+  path: string;
+  /** Kind `render` or `timeout`; its `cause` is what the callback threw. */
+  error: IsrError;
+}
+
+/** Is told of failed renders; see {@link CacheOptions.onFailure}. */
+export type OnFailure = (failure: Failure) => void | Promise<void>;
 
 /** Parameters by name: a string, or a list for a catch-all. */
 export type RouteParams = Record<string, string | readonly string[]>;
@@ -58,7 +75,7 @@ export interface RouteOptions {
   timeout?: number | false | undefined;
   /** Names of query values that become part of the variant. Others are ignored. */
   query?: readonly string[] | undefined;
-  /** Variant name and the request header that it comes from; the header is named in `vary`. */
+  /** Variant name and the request header that it comes from, for `vary` of answers. Reads no request: give `variant`. */
   vary?: Record<string, string> | undefined;
 }
 
@@ -85,16 +102,24 @@ const ROUTE_KEYS = [
 
 type NativeOption = { name: string; value: Seconds | string | string[] };
 
+interface OpenOptions {
+  named: NativeOption[];
+  clock: NativeClock | undefined;
+  onFailure: OnFailure | undefined;
+}
+
 /** Options as the addon takes them: the core's table decides which names there are. */
-export function cacheOptions(options: CacheOptions | undefined): [NativeOption[], NativeClock | undefined] {
+export function cacheOptions(options: CacheOptions | undefined): OpenOptions {
   const named: NativeOption[] = [];
   let clock: NativeClock | undefined;
-  for (const [name, value] of Object.entries(options === undefined ? {} : object('options', options))) {
+  let onFailure: OnFailure | undefined;
+  for (const [name, value] of Object.entries(options === undefined ? {} : plainObject('options', options))) {
     if (value === undefined) continue;
     if (name === 'clock') clock = ManualClock.native(value);
+    else if (name === 'onFailure') onFailure = callback('onFailure', value) as OnFailure;
     else named.push({ name: text('the name of an option', name), value: optionValue(name, value) });
   }
-  return [named, clock];
+  return { named, clock, onFailure };
 }
 
 function optionValue(name: string, value: unknown): NativeOption['value'] {

@@ -1,6 +1,7 @@
 /** Pages and answers. */
+import { inspect, type InspectOptions } from 'node:util';
 import { markAsUntransferable } from 'node:worker_threads';
-import { known, text } from './check.js';
+import { inspected, known, text } from './check.js';
 import type { NativeAnswer, NativePage } from './native.js';
 
 /** How an answer came about. `bypass`: not from the store and not for it. */
@@ -79,6 +80,12 @@ export class Page {
   /** When it was stored, in seconds since 1970. */
   get generated(): number {
     return this.#native.generated();
+  }
+
+  /** @internal */
+  [inspect.custom](depth: number, options: InspectOptions): string {
+    const { path, status, tags, revalidate, expire } = this;
+    return inspected('Page', { path, status, bytes: this.body.length, tags, revalidate, expire }, depth, options);
   }
 
   /** @internal */
@@ -189,6 +196,13 @@ export class Answer {
       body: this.#bodyOf(head.body, match, accept),
       contentLength: head.contentLength,
     };
+  }
+
+  /** @internal */
+  [inspect.custom](depth: number, options: InspectOptions): string {
+    const { cache, age, status } = this;
+    const { path } = this.page;
+    return inspected('Answer', { cache, path, status, age, bytes: this.body.length }, depth, options);
   }
 
   #bodyOf(id: number, match: string | undefined, accept: string | undefined): Buffer {

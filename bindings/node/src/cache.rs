@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 
 use crate::clock::NativeClock;
 use crate::convert::{
-    JsOption, JsResult, JsRoute, Seconds, camel_case, in_camel_case, lifetime, options,
-    page_result, route_options, variant,
+    JsOption, JsResult, JsRoute, Seconds, camel_case, in_camel_case, in_js_spelling, lifetime,
+    options, page_result, route_options, variant,
 };
 use crate::error;
 use crate::event::{Event, Outcome};
@@ -327,7 +327,11 @@ impl NativeCache {
             )),
         };
         let paths: Vec<&str> = paths.iter().map(String::as_str).collect();
-        self.check(env, kind.and_then(|kind| self.cache.revalidate_path(&paths, kind)))
+        let matched = kind.and_then(|kind| {
+            let matched = self.cache.revalidate_path(&paths, kind);
+            matched.map_err(|e| in_js_spelling(&e, "revalidate_path"))
+        });
+        self.check(env, matched)
     }
 
     /// Invalidates by tags.
@@ -344,7 +348,7 @@ impl NativeCache {
             .map(|seconds| lifetime("expire", &seconds))
             .transpose()
             .and_then(|expire| self.cache.revalidate_tag(&tags, TagOptions { soft, expire }));
-        self.check(env, done)
+        self.check(env, done.map_err(|e| in_js_spelling(&e, "revalidate_tag")))
     }
 
     /// Removes stored pages.
@@ -391,10 +395,12 @@ impl NativeCache {
     /// `id`.
     #[napi(catch_unwind)]
     pub fn close(&self, env: &Env, id: i64, timeout: f64) -> Result<()> {
-        let timeout = Duration::try_from_secs_f64(timeout).map_err(|e| {
+        let timeout = Duration::try_from_secs_f64(timeout).map_err(|_| {
             let error = Error::new(
                 ErrorKind::InvalidArgument,
-                format!("timeout must be a number of seconds >= 0; got {timeout} ({e})"),
+                format!(
+                    "timeout must be a number of seconds that a clock can count; got {timeout}"
+                ),
             );
             error::throw(env, &self.shared, &error)
         })?;

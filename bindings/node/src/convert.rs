@@ -147,7 +147,7 @@ pub(crate) fn options(named: Vec<JsOption>) -> Result<Options, Error> {
             return Err(Error::new(
                 ErrorKind::InvalidArgument,
                 format!(
-                    "unknown option \"{name}\"; known are clock, {}",
+                    "unknown option \"{name}\"; known are clock, onFailure, {}",
                     option_names().join(", ")
                 ),
             ));
@@ -170,6 +170,14 @@ pub(crate) fn in_camel_case(error: &Error) -> Error {
     let message =
         snake.fold(error.message().to_string(), |m, name| m.replace(name, &camel_case(name)));
     Error::new(error.kind(), message)
+}
+
+/// An error that begins with the name of a call, with that name as JavaScript spells it.
+pub(crate) fn in_js_spelling(error: &Error, call: &str) -> Error {
+    match error.message().strip_prefix(call) {
+        Some(rest) => Error::new(error.kind(), camel_case(call) + rest),
+        None => error.clone(),
+    }
 }
 
 /// Every name of an option, in camelCase.

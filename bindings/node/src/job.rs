@@ -5,7 +5,7 @@ use std::sync::Arc;
 use isr_core::{
     Context, Error, ErrorKind, LoadJob, Loader, PageResult, ParamValue, RenderJob, Renderer,
 };
-use napi::bindgen_prelude::{Either, Uint8Array};
+use napi::bindgen_prelude::{Either, Uint8Array, Unknown};
 use napi::{Env, Result};
 use napi_derive::napi;
 
@@ -95,18 +95,22 @@ impl NativeJob {
 
 #[napi]
 impl NativeJob {
-    /// Finishes a render with a page. One that is over already, or an invalid page, is no error here: the core tells those
-    /// who wait.
+    /// Finishes a render with a page. Gives the error that the render has failed with where the core refuses the page: the
+    /// core tells those who wait. A render that was over already is no error.
     #[napi(catch_unwind)]
-    pub fn complete_render(&self, env: &Env, result: JsResult) -> Result<()> {
+    pub fn complete_render(&self, env: &Env, result: JsResult) -> Result<Option<Unknown<'static>>> {
         let page: PageResult =
             page_result(result).map_err(|e| error::throw(env, &self.shared, &e))?;
+        let mut refused = None;
         self.finish(env, |job| {
             if let Job::Render(job) = job {
-                let _ = job.complete(page);
+                refused = job.complete(page).err();
             }
         });
-        Ok(())
+        refused
+            .filter(|error| error.kind() != ErrorKind::Finished)
+            .map(|error| error::object(env, &self.shared, &error))
+            .transpose()
     }
 
     /// Finishes a load with a value.

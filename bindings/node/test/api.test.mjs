@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
-import test from 'node:test';
 import { AsyncLocalStorage } from 'node:async_hooks';
+import test from 'node:test';
+import { inspect } from 'node:util';
 import { Answer, notFound, Page, redirect } from 'libisr';
 import { gate, isr, manualCache, until } from './helpers.mjs';
 
@@ -368,4 +369,23 @@ test('close: new calls are refused, asyncDispose closes', async () => {
   assert.equal(await cache.close(), true);
   await assert.rejects(async () => cache.get('/p'), isr('closed'));
   assert.throws(() => cache.page('/q', () => 'x'), isr('closed'));
+});
+
+test('inspect shows what is worth to know, and no private half', async () => {
+  const { cache, clock } = manualCache();
+  cache.page('/p', { revalidate: 60, tags: ['t'] }, () => 'body');
+  await cache.get('/p');
+  clock.advance(2);
+  const answer = await cache.get('/p');
+  const show = (value, options) => inspect(value, { breakLength: Infinity, ...options });
+  assert.equal(show(answer), "Answer { cache: 'hit', path: '/p', status: 200, age: 2, bytes: 4 }");
+  assert.equal(
+    show(answer.page),
+    "Page { path: '/p', status: 200, bytes: 4, tags: [ 't' ], revalidate: 60, expire: 31536000 }",
+  );
+  assert.equal(show(cache), 'Cache { closed: false, routes: 1, hits: 1, misses: 1, renders: 1 }');
+  assert.equal(show({ a: { cache, answer } }, { depth: 0 }), '{ a: [Object] }');
+  assert.equal(show({ cache, page: answer.page }, { depth: 0 }), '{ cache: [Cache], page: [Page] }');
+  await cache.close();
+  assert.match(show(cache), /^Cache \{ closed: true,/);
 });

@@ -2,18 +2,18 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import test from 'node:test';
-import { Cache, ManualClock, redirect } from 'libisr';
+import { Cache, ManualClock, notFound, redirect } from 'libisr';
 import { handler } from 'libisr/http';
 import { isr, manualCache } from './helpers.mjs';
 
 const native = createRequire(import.meta.url)('../isr.node');
 const WRONG = [undefined, null, 7, true, Symbol('s'), () => {}, {}, [1]];
 
-test('every option of the core is in the types, with the clock', () => {
+test('every option of the core is in the types, with those of the binding', () => {
   const types = readFileSync(new URL('../lib/options.ts', import.meta.url), 'utf8');
   const body = types.slice(types.indexOf('interface CacheOptions'), types.indexOf('/** Parameters by name'));
   const names = [...body.matchAll(/^ {2}(\w+)\?:/gm)].map(([, name]) => name);
-  assert.deepEqual(names.sort(), [...native.optionNames(), 'clock'].sort());
+  assert.deepEqual(names.sort(), [...native.optionNames(), 'clock', 'onFailure'].sort());
 });
 
 test('options of a cache', () => {
@@ -34,6 +34,7 @@ test('options of a cache', () => {
     draftSecret: '0123456789abcdef',
     precompress: ['br', 'gzip', 'zstd'],
     clock: undefined,
+    onFailure: () => {},
   };
   for (const [name, value] of Object.entries(ok)) new Cache({ [name]: value });
   const wrong = {
@@ -47,6 +48,7 @@ test('options of a cache', () => {
     draftSecret: ['short'],
     precompress: [['lzma'], [{}]],
     clock: [{}, 7, Date],
+    onFailure: [null, {}, 'x', true],
   };
   for (const [name, values] of Object.entries(wrong)) {
     for (const value of values) {
@@ -59,7 +61,7 @@ test('options of a cache', () => {
   }
   assert.throws(
     () => new Cache({ maxBytez: 1 }),
-    isr('invalid_argument', 'unknown option "maxBytez"; known are clock, deployment, maxBytes'),
+    isr('invalid_argument', 'unknown option "maxBytez"; known are clock, onFailure, deployment, maxBytes'),
   );
   assert.throws(() => new Cache({ max_bytes: 1 }), isr('invalid_argument', 'unknown option "max_bytes"'));
   assert.throws(() => new Cache(JSON.parse('{"__proto__":1}')), isr('invalid_argument', '__proto__'));
@@ -174,6 +176,83 @@ test('arguments of every call', async () => {
     assert.throws(() => answer.head(options), isr('invalid_argument'));
   }
   assert.throws(() => answer.page.header(7), isr('invalid_argument', 'name'));
+  await cache.close();
+});
+
+test('a Promise, a Map or the like is no empty object', async () => {
+  const { cache } = manualCache();
+  cache.page('/p', () => 'x');
+  class Mine {}
+  for (const value of [Promise.resolve({}), new Map([['lang', 'de']]), new Date(), new Headers(), new Mine()]) {
+    const { name } = value.constructor;
+    const text = (what) => isr('invalid_argument', `${what} must be a plain object; got ${name}`);
+    assert.throws(() => new Cache(value), text('options'));
+    assert.throws(() => cache.page('/q', value, () => 'x'), text('route options'));
+    assert.throws(() => cache.page('/q', { vary: value }, () => 'x'), text('vary'));
+    assert.throws(() => cache.tryGet('/p', value), text('get options'));
+    assert.throws(() => cache.peek('/p', { variant: value }), text('variant'));
+    assert.throws(() => cache.revalidateTag('t', value), text('revalidateTag options'));
+    await assert.rejects(async () => cache.get('/p', { variant: value }), text('variant'));
+    await assert.rejects(cache.regenerate('/p', value), text('regenerate options'));
+    await assert.rejects(cache.close(value), text('close options'));
+    assert.throws(() => notFound('', value), text('notFound options'));
+    assert.throws(() => redirect('/', 307, value), text('redirect options'));
+  }
+  assert.equal((await cache.get('/p', Object.assign(Object.create(null), { draft: false }))).cache, 'miss');
+  await cache.close();
+});
+
+test('redirect and notFound', async () => {
+  const { cache } = manualCache();
+  const ok = {
+    '/a': '/a',
+    'https://example.org/%C3%A9?q=a%20b&c=d;e#f': 'https://example.org/%C3%A9?q=a%20b&c=d;e#f',
+    '/é/日本/😀 x': '/%C3%A9/%E6%97%A5%E6%9C%AC/%F0%9F%98%80%20x',
+  };
+  const goals = Object.keys(ok);
+  cache.page('/[n]', (job) => redirect(goals[job.params.n]));
+  for (const [n, to] of goals.entries()) {
+    assert.equal((await cache.get(`/${n}`)).page.header('location'), ok[to]);
+  }
+  await cache.close();
+  assert.throws(() => redirect('/\ud800'), isr('invalid_argument', 'well-formed'));
+  for (const status of [301, 302, 303, 307, 308]) assert.equal(redirect('/', status).status, status);
+  for (const status of [200, 300, 304, 404, '301', Number.NaN, null]) {
+    assert.throws(() => redirect('/', status), isr('invalid_argument', 'one of 301, 302, 303, 307, 308; got'));
+  }
+  const more = { revalidate: 5, expire: false, tags: ['t'], noStore: true, remove: false };
+  assert.deepEqual(redirect('/', 301, { ...more, body: 'b' }), {
+    ...more,
+    status: 301,
+    headers: { location: '/' },
+    body: 'b',
+  });
+  assert.deepEqual(notFound('b', { ...more, headers: { a: 'b' } }), {
+    ...more,
+    status: 404,
+    headers: { a: 'b' },
+    body: 'b',
+  });
+  assert.deepEqual(notFound(), { status: 404, body: '' });
+  for (const wrong of [{ headers: {} }, { status: 308 }, { tag: 't' }]) {
+    assert.throws(() => redirect('/', 307, wrong), isr('invalid_argument', 'in redirect options; known are body'));
+  }
+  for (const wrong of [{ status: 410 }, { body: 'x' }, { tag: 't' }]) {
+    assert.throws(() => notFound('x', wrong), isr('invalid_argument', 'in notFound options; known are headers'));
+  }
+});
+
+test('messages speak JavaScript', async () => {
+  const { cache } = manualCache();
+  cache.page('/p/[id]', () => 'x');
+  const said = (error) => !/_|Duration/.test(error.message) && error.kind === 'invalid_argument';
+  assert.throws(() => cache.revalidatePath('/p/[id]'), said);
+  assert.throws(() => cache.revalidatePath('/p/[id]'), isr('invalid_argument', 'revalidatePath of the pattern'));
+  assert.throws(() => cache.revalidateTag('t', { expire: 5 }), isr('invalid_argument', 'revalidateTag takes expire'));
+  for (const timeout of [-1, Number.NaN, Number.POSITIVE_INFINITY, 1e10]) {
+    const text = `timeout must be a number of seconds, 0 to 1000000000; got ${timeout}`;
+    await assert.rejects(cache.close({ timeout }), (error) => said(error) && error.message === text);
+  }
   await cache.close();
 });
 

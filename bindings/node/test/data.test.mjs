@@ -57,7 +57,7 @@ test('values are JSON text or bytes', async () => {
   );
   await assert.rejects(
     cache.data('raw', () => 'text', { raw: true }),
-    isr('render', 'must be bytes'),
+    isr('render', 'must be a Uint8Array or ArrayBuffer'),
   );
   await cache.close();
 });

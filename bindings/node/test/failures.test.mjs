@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { createRequire } from 'node:module';
 import test from 'node:test';
+import { runInNewContext } from 'node:vm';
 import { ERROR_KINDS, IsrError } from 'libisr';
 import { gate, isr, manualCache, until } from './helpers.mjs';
 
@@ -66,10 +67,10 @@ test('what a callback throws or rejects with is the cause of the error that all 
 test('a wrong result is a failed render that names the value and the rule', async () => {
   const { cache } = manualCache();
   const results = {
-    undefined: [undefined, 'string, bytes, or an object'],
+    undefined: [undefined, 'the result of a render must be a string, Uint8Array, ArrayBuffer or {body, ...}; got undefined'],
     number: [7, 'got 7'],
-    list: [['x'], 'an object'],
-    body: [{ body: 5 }, 'body must be a string or bytes; got 5'],
+    list: [['x'], "{body, ...}; got [ 'x' ]"],
+    body: [{ body: 5 }, 'body must be a string, Uint8Array or ArrayBuffer; got 5'],
     unknown: [{ boddy: 'x' }, "unknown key 'boddy'"],
     status: [{ status: 99 }, 'status must be a whole number from 100 to 999; got 99'],
     text: [{ status: '200' }, 'status must be'],
@@ -89,6 +90,70 @@ test('a wrong result is a failed render that names the value and the rule', asyn
     await assert.rejects(async () => cache.get(`/${name}`), isr('render', text), name);
     assert.equal(cache.peek(`/${name}`).state, 'missing');
   }
+  await cache.close();
+});
+
+test('what is no page is not taken for an empty one', async () => {
+  const { cache } = manualCache();
+  const values = {
+    Error: new Error('x'),
+    DataView: new DataView(new ArrayBuffer(1)),
+    Uint16Array: new Uint16Array(1),
+    SharedArrayBuffer: new SharedArrayBuffer(1),
+    Blob: new Blob(['x']),
+    Date: new Date(0),
+    Map: new Map(),
+    Set: new Set(),
+    URL: new URL('http://localhost'),
+    RegExp: /x/,
+    Response: new Response('x'),
+    Mine: new (class Mine {
+      body = 'x';
+    })(),
+    String: new String('x'),
+  };
+  cache.page('/alone/[name]', (job) => values[job.params.name]);
+  cache.page('/body/[name]', (job) => ({ body: values[job.params.name] }));
+  cache.page('/null', () => ({ body: null }));
+  cache.page('/promise', () => ({ body: Promise.resolve('x') }));
+  const refused = async (path, text) => {
+    await assert.rejects(async () => cache.get(path), isr('render', text), path);
+    assert.equal(cache.peek(path).state, 'missing');
+  };
+  for (const name of Object.keys(values)) {
+    await refused(
+      `/alone/${name}`,
+      `the result of a render must be a string, Uint8Array, ArrayBuffer or {body, ...}; got ${name}`,
+    );
+    await refused(`/body/${name}`, `body must be a string, Uint8Array or ArrayBuffer; got ${name}`);
+  }
+  await refused('/null', 'body must be a string, Uint8Array or ArrayBuffer; got null');
+  await refused('/promise', '; got Promise');
+  assert.throws(() => cache.put('/null', new Map(), { started: 0n }), isr('invalid_argument', 'got Map'));
+  await cache.close();
+});
+
+test('bodies of every sort that is one', async () => {
+  const { cache } = manualCache();
+  const bytes = Uint8Array.from([0xff, 0, 0x61]);
+  const values = {
+    text: 'é',
+    bytes,
+    buffer: Buffer.from(bytes),
+    part: new Uint8Array(Uint8Array.from([1, 0xff, 0, 0x61, 2]).buffer, 1, 3),
+    arrayBuffer: bytes.slice().buffer,
+  };
+  cache.page('/alone/[name]', (job) => values[job.params.name]);
+  cache.page('/body/[name]', (job) => Object.assign(Object.create(null), { body: values[job.params.name] }));
+  cache.page('/realm', () => runInNewContext('({ body: new Uint8Array([255, 0, 97]) })'));
+  cache.page('/nothing', () => ({ body: undefined }));
+  for (const name of Object.keys(values)) {
+    const wanted = name === 'text' ? Buffer.from('é') : Buffer.from(bytes);
+    for (const path of [`/alone/${name}`, `/body/${name}`]) assert.deepEqual((await cache.get(path)).body, wanted, path);
+  }
+  assert.deepEqual((await cache.get('/realm')).body, Buffer.from(bytes));
+  assert.equal((await cache.get('/nothing')).body.length, 0);
+  assert.deepEqual(await cache.data('k', () => bytes.slice().buffer, { raw: true }), Buffer.from(bytes));
   await cache.close();
 });
 

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import http from 'node:http';
 import test from 'node:test';
+import { redirect } from 'libisr';
 import { handler } from 'libisr/http';
 import { gate, manualCache } from './helpers.mjs';
 
@@ -14,7 +15,7 @@ async function serving(listener, use) {
     const [response] = await once(request, 'response');
     let body = '';
     for await (const part of response.setEncoding('utf8')) body += part;
-    return { status: response.statusCode, headers: response.headers, body };
+    return { status: response.statusCode, reason: response.statusMessage, headers: response.headers, body };
   };
   try {
     await use(ask);
@@ -117,5 +118,151 @@ test('next gets what is not for the cache, and a throwing option is an error 500
     },
   });
   await serving(throwing, async (ask) => assert.equal((await ask('/p')).status, 500));
+  await cache.close();
+});
+
+test('header values are sent as UTF-8', async () => {
+  const { cache } = manualCache();
+  const title = 'é 日本 😀';
+  cache.page('/p', () => ({ body: 'x', headers: { 'x-title': title, 'x-latin': 'é' } }));
+  cache.page('/moved', () => redirect('/日本 é'));
+  await serving(handler(cache), async (ask) => {
+    const { status, headers } = await ask('/p');
+    assert.equal(status, 200);
+    assert.equal(Buffer.from(headers['x-title'], 'latin1').toString(), title);
+    assert.equal(Buffer.from(headers['x-latin'], 'latin1').toString(), 'é');
+    assert.equal((await ask('/moved')).headers.location, '/%E6%97%A5%E6%9C%AC%20%C3%A9');
+  });
+  await cache.close();
+});
+
+test('an answer whose head cannot be written is an error 500 by name', async (t) => {
+  const told = t.mock.method(console, 'error', () => {});
+  const { cache } = manualCache();
+  cache.page('/p', () => 'x');
+  const listener = handler(cache);
+  const breaking = (request, response) => {
+    const { writeHead } = response;
+    response.writeHead = (status) => {
+      response.writeHead = writeHead;
+      response.setHeader('content-encoding', 'br');
+      return writeHead.call(response, status, ['x-bad', '\n']);
+    };
+    listener(request, response);
+  };
+  await serving(breaking, async (ask) => {
+    const { status, reason, headers, body } = await ask('/p');
+    assert.deepEqual([status, reason, body], [500, 'Internal Server Error', 'Internal Server Error\n']);
+    assert.equal(headers['content-encoding'], undefined);
+  });
+  assert.match(told.mock.calls[0].arguments[0], /^libisr: GET \/p: Invalid character in header content/);
+  await cache.close();
+});
+
+test('options may answer by a promise', async (t) => {
+  const told = t.mock.method(console, 'error', () => {});
+  const { cache } = manualCache();
+  cache.page('/p', { revalidate: 60 }, (job) => `${job.variant.lang} ${job.draft}`);
+  const listener = handler(cache, {
+    variant: async (request) => {
+      if (request.headers['x-fail']) throw new Error('no variant');
+      return { lang: 'de' };
+    },
+    draft: async (request) => {
+      if (request.headers['x-fail'] === 'twice') throw new Error('no draft');
+      return request.headers.cookie === 'draft=1';
+    },
+    prefetch: (request) => {
+      if (request.headers['x-fail'] === 'thrice') throw new Error('no prefetch');
+      return Promise.resolve(false);
+    },
+  });
+  await serving(listener, async (ask) => {
+    assert.equal((await ask('/p')).body, 'de false');
+    assert.equal((await ask('/p')).headers['x-isr-cache'], 'HIT');
+    assert.equal((await ask('/p', { headers: { cookie: 'draft=1' } })).body, 'de true');
+    for (const fail of ['once', 'twice', 'thrice']) {
+      assert.equal((await ask('/p', { headers: { 'x-fail': fail } })).status, 500);
+    }
+  });
+  assert.deepEqual(
+    told.mock.calls.map((call) => call.arguments),
+    [['libisr: GET /p: no variant'], ['libisr: GET /p: no prefetch']],
+  );
+  await cache.close();
+});
+
+test('an onError that throws, rejects, or has begun to answer', async (t) => {
+  const told = t.mock.method(console, 'error', () => {});
+  const { cache } = manualCache();
+  const does = {
+    '/throws': (response) => {
+      response.setHeader('content-type', 'text/html').setHeader('etag', '"x"');
+      throw new Error('down');
+    },
+    '/rejects': () => Promise.reject(new Error('down\nagain')),
+    '/ended': async (response) => {
+      response.writeHead(418).end('mine');
+      throw new Error('late');
+    },
+    '/begun': (response) => {
+      response.writeHead(418).write('half');
+      throw new Error('too late');
+    },
+  };
+  const onError = (_error, request, response) => does[request.url](response);
+  await serving(handler(cache, { onError }), async (ask) => {
+    for (const path of ['/throws', '/rejects']) {
+      const { status, headers, body } = await ask(path);
+      assert.deepEqual([status, body, headers.etag], [404, 'Not Found\n', undefined], path);
+      assert.equal(headers['content-type'], 'text/plain; charset=utf-8');
+    }
+    const mine = await ask('/ended');
+    assert.deepEqual([mine.status, mine.body], [418, 'mine']);
+    await assert.rejects(ask('/begun'));
+  });
+  assert.deepEqual(
+    told.mock.calls.map((call) => call.arguments[0]),
+    Object.entries({ throws: 'down', rejects: 'down again', ended: 'late', begun: 'too late' }).map(
+      ([name, text]) => `libisr: GET /${name}: ISR_NO_ROUTE no route matches "/${name}"; onError failed: ${text}`,
+    ),
+  );
+  await cache.close();
+});
+
+test('failures are told once, in one line, until the page answers again', async (t) => {
+  const told = t.mock.method(console, 'error', () => {});
+  const lines = () => {
+    const { calls } = told.mock;
+    told.mock.resetCalls();
+    return calls.map((call) => call.arguments[0]);
+  };
+  const { cache, clock } = manualCache({ staleIfError: 0 });
+  let error = new Error('first\r\nline');
+  cache.page('/p', () => {
+    if (error) throw error;
+    return { body: 'x', noStore: true };
+  });
+  await serving(handler(cache), async (ask) => {
+    for (const path of ['/p?token=1', '/p', '/p']) assert.equal((await ask(path)).status, 500);
+    assert.deepEqual(lines(), ['libisr: GET /p: ISR_RENDER first line']);
+    error = new Error('second');
+    clock.advance(3600);
+    assert.equal((await ask('/p', { method: 'HEAD' })).status, 500);
+    assert.deepEqual(lines(), ['libisr: HEAD /p: ISR_RENDER second']);
+    const failed = error;
+    error = undefined;
+    clock.advance(3600);
+    assert.equal((await ask('/p')).status, 200);
+    error = failed;
+    assert.equal((await ask('/p')).status, 500);
+    assert.deepEqual(lines(), ['libisr: GET /p: ISR_RENDER second']);
+    for (const path of ['/nowhere', '/a/../b']) await ask(path);
+    assert.deepEqual(lines(), []);
+  });
+  await serving(handler(cache, { onError: (_error, _request, response) => void response.writeHead(500).end() }), (ask) =>
+    ask('/p'),
+  );
+  assert.deepEqual(lines(), []);
   await cache.close();
 });

@@ -26,6 +26,20 @@ test('the version is that of the workspace', () => {
   assert.equal(require('libisr/package.json').version, version);
 });
 
+test('the programs of the documentation are those that are compiled', () => {
+  const read = (path) => readFileSync(new URL(path, import.meta.url), 'utf8');
+  const samples = {
+    'ten-lines.mts': '../../../docs/node.md',
+    'time-travel.mts': '../../../docs/node.md',
+    'package-readme.mts': '../README.md',
+  };
+  for (const [sample, page] of Object.entries(samples)) {
+    const source = read(`types/${sample}`);
+    const blocks = [...read(page).matchAll(/^```js\n(.*?)^```/gms)].map(([, block]) => block);
+    assert.ok(blocks.some((block) => source.includes(block)), `${sample} has no program of ${page}`);
+  }
+});
+
 test('what is packed is what is used', () => {
   const packed = spawnSync('npm', ['pack', '--dry-run', '--json'], {
     cwd: join(import.meta.dirname, '..'),

@@ -67,7 +67,7 @@ test('a render that never settles holds the process until it times out', () =>
 
 test('so does one that nobody waits for', () =>
   prints(
-    `const cache = new Cache({ defaultTimeout: 0.05 });
+    `const cache = new Cache({ defaultTimeout: 0.05, onFailure: ({ error }) => console.log(error.code) });
      let n = 0;
      cache.page('/p', { revalidate: 0.001 }, () => (n += 1) === 1 ? 'x' : new Promise(() => {}));
      await cache.get('/p');
@@ -75,7 +75,7 @@ test('so does one that nobody waits for', () =>
      do { await new Promise((go) => setTimeout(go, 5)); answer = await cache.get('/p'); } while (answer.cache === 'hit');
      console.log(answer.cache);
      process.on('exit', () => console.log(n, cache.activity().running));`,
-    ['stale', '2 0'],
+    ['stale', 'ISR_TIMEOUT', '2 0'],
   ));
 
 test('process.exit with running renders and awaited answers', () =>

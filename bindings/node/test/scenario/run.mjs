@@ -36,7 +36,8 @@ export async function runScenario(scenario) {
 }
 
 function cacheOptions({ persist: _, stale_if_error: staleIfError, ...given }) {
-  const options = { backoffJitter: 0, maxQueue: 1000, threads: 8 };
+  // What fails in the background is for the scenario to look at, not for stderr.
+  const options = { backoffJitter: 0, maxQueue: 1000, threads: 8, onFailure() {} };
   for (const [name, value] of Object.entries(given)) {
     options[name.replace(/_([a-z])/g, (_, letter) => letter.toUpperCase())] = value;
   }

@@ -1,6 +1,17 @@
 // Checked by tsc against the published types: what users write compiles, and what is wrong does not.
 import { createServer } from 'node:http';
-import { type Answer, Cache, type ErrorKind, IsrError, ManualClock, notFound, redirect, type RenderJob } from 'libisr';
+import {
+    type Answer,
+    Cache,
+    type ErrorKind,
+    type Failure,
+    IsrError,
+    ManualClock,
+    notFound,
+    type PathParams,
+    redirect,
+    type RenderJob,
+} from 'libisr';
 import { handler } from 'libisr/http';
 
 interface Post {
@@ -12,8 +23,8 @@ await using cache = new Cache({ maxBytes: 1 << 20, staleIfError: false, defaultR
 
 cache
     .page('/blog/[id]', { revalidate: 60, staticParams: [{ id: '1' }, { id: ['a'] }], timeout: false }, async (job) => {
-        const id: string | string[] | undefined = job.params['id'];
-        const post: Post = await job.data(['post', String(id)], async (load): Promise<Post> => {
+        const id: string = job.params.id;
+        const post: Post = await job.data(['post', id], async (load): Promise<Post> => {
             const more: number = await load.data('n', () => 1);
             return { title: `${load.key.join()} ${more}` };
         });
@@ -42,6 +53,35 @@ try {
 }
 createServer(handler(cache, { draft: (request) => cache.verifyDraft(request.headers.cookie) }));
 
+const again: Answer = await cache.regenerate('/blog/1', { variant: { lang: 'de' }, onlyGenerated: false });
+const maybe: Answer | undefined = await cache.regenerate('/blog/1', { onlyGenerated: true });
+// @ts-expect-error: with onlyGenerated there may be none
+const none: Answer = await cache.regenerate('/blog/1', { onlyGenerated: true });
+
+cache
+    .page('/docs/[lang]/(group)/[...rest]', ({ params }) => `${params.lang.trim()} ${params.rest.join()}`)
+    .page('/shop/[[...rest]]', ({ params }) => params.rest.join())
+    .page('/any/[id]', anyPage)
+    .page('/array', () => new ArrayBuffer(1))
+    // @ts-expect-error: the pattern names no such parameter
+    .page('/none/[id]', ({ params }) => params.other);
+function anyPage({ params }: RenderJob): string {
+    const value: string | string[] | undefined = params['id'];
+    return String(value);
+}
+const patterns: string[] = ['/a/[id]'];
+for (const pattern of patterns) cache.page(pattern, ({ params }) => String(params['id']));
+const params: PathParams<'/docs/[lang]/[...rest]'> = { lang: 'de', rest: [] };
+
+createServer(
+    handler(cache, {
+        variant: async () => ({ lang: 'de' }),
+        onError: async (_error, _request, response, status) => void response.writeHead(status).end(),
+    }),
+);
+const onFailure = ({ path, error }: Failure): void => console.error(path, error.kind, error.cause);
+new Cache({ onFailure });
+
 // @ts-expect-error: an unknown option
 new Cache({ maxBytez: 1 });
 // @ts-expect-error: never is false, not true
@@ -55,4 +95,4 @@ cache.data('k', () => new Uint8Array(1), { raw: false }).then((value: Buffer) =>
 // @ts-expect-error: an epoch is a bigint
 cache.put('/x', 'x', { started: 1 });
 
-export { body, contentLength, first, kind, matched, status, stored, there };
+export { again, body, contentLength, first, kind, matched, maybe, none, params, status, stored, there };

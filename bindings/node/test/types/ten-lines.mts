@@ -1,0 +1,13 @@
+// The ten lines of docs/node.md as they stand there.
+import { createServer } from 'node:http';
+import { Cache } from 'libisr';
+import { handler } from 'libisr/http';
+
+const cache = new Cache({ maxBytes: 64 << 20 });
+cache.page('/blog/[id]', { revalidate: 60 }, async (job) => {
+  const post = await job.data(['post', job.params.id], () => db.post(job.params.id), { tags: [`post:${job.params.id}`] });
+  return { body: `<h1>${post.title}</h1>`, headers: { 'content-type': 'text/html' } };
+});
+createServer(handler(cache)).listen(3000);
+
+declare const db: { post(id: string): Promise<{ title: string }> };
