@@ -1,4 +1,4 @@
-// The form of a scenario file (tests/scenarios, FORMAT.md): every key is known and of its type, or the scenario fails.
+// The form of a scenario file (tests/scenarios, docs/scenarios.md): every key is known and of its type, or the scenario fails.
 
 /** A scenario that breaks the format. */
 export class FormatError extends Error {}

@@ -1,4 +1,4 @@
-"""Runs conformance scenarios (FORMAT.md) against the Python module."""
+"""Runs conformance scenarios (docs/scenarios.md) against the Python module."""
 
 from __future__ import annotations
 
