@@ -48,6 +48,18 @@ error_kinds! {
     Finished = 10, "finished";
     /// A fault inside the library; please report it.
     Internal = 11, "internal";
+    /// The directory cannot be used; memory goes on alone. Told to `on_trouble`, returned by no call.
+    Store = 12, "store";
+}
+
+/// Told of trouble with the directory.
+#[derive(Clone)]
+pub struct OnTrouble(pub Arc<dyn Fn(&Error) + Send + Sync>);
+
+impl fmt::Debug for OnTrouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OnTrouble")
+    }
 }
 
 impl ErrorKind {

@@ -1,7 +1,9 @@
 //! The one table of options of a cache and of a route.
 
+use std::path::PathBuf;
+
 use crate::clock::Clock;
-use crate::error::Error;
+use crate::error::{Error, OnTrouble};
 use crate::lifetime::Lifetime;
 use crate::route::Params;
 
@@ -38,6 +40,16 @@ pub struct Options {
     pub draft_secret: Option<Vec<u8>>,
     /// Encodings in which pages are kept beside the plain one. Default none.
     pub precompress: Vec<crate::http::Encoding>,
+    /// Where pages, data entries and invalidations are kept over restarts and shared with the other processes of the machine
+    /// that open the same directory (semantics, section 11). Made if it is not there. Default none: memory alone.
+    pub directory: Option<PathBuf>,
+    /// Bytes of the directory's disk that pages and data entries may take; whole blocks of 4 KiB count. Default 16 GiB.
+    pub max_disk_bytes: u64,
+    /// Whether an invalidation and a stored page are on the disk (fsync) before the call returns, so that not even a power
+    /// loss undoes them. Default no: they survive the death of any process, not that of the machine.
+    pub durable: bool,
+    /// Told once of each kind of trouble with the directory, from any thread; memory goes on alone. Default nobody.
+    pub on_trouble: Option<OnTrouble>,
     /// Where time is read. Default the system.
     pub clock: Clock,
 }
@@ -73,6 +85,10 @@ impl Default for Options {
             storable_statuses: vec![200, 203, 301, 302, 303, 307, 308, 404, 410],
             draft_secret: None,
             precompress: Vec::new(),
+            directory: None,
+            max_disk_bytes: 16 << 30,
+            durable: false,
+            on_trouble: None,
             clock: Clock::system(),
         }
     }
@@ -96,6 +112,9 @@ impl Options {
         "storable_statuses",
         "draft_secret",
         "precompress",
+        "directory",
+        "max_disk_bytes",
+        "durable",
     ];
 
     /// Sets one option by its name.
@@ -125,6 +144,9 @@ impl Options {
                 self.precompress =
                     texts(name, value)?.iter().map(|s| s.parse()).collect::<Result<_, _>>()?;
             }
+            "directory" => self.directory = Some(text(name, value)?.into()),
+            "max_disk_bytes" => self.max_disk_bytes = whole(name, value, 0)?,
+            "durable" => self.durable = flag(name, value)?,
             _ => {
                 return Err(Error::invalid(format!(
                     "unknown option \"{name}\"; known are {}",
@@ -150,6 +172,9 @@ impl Options {
                     "storable_statuses takes 200 to 499 but not 206 and 304; got {s}"
                 )));
             }
+        }
+        if self.directory.as_ref().is_some_and(|d| d.as_os_str().is_empty()) {
+            return Err(Error::invalid("directory must not be empty"));
         }
         if self.draft_secret.as_ref().is_some_and(|s| s.len() < 16) {
             return Err(Error::invalid("draft_secret must have at least 16 bytes"));
@@ -194,6 +219,14 @@ fn whole(name: &str, value: OptionValue, least: u64) -> Result<u64, Error> {
             Ok(n as u64)
         }
         other => Err(wrong(name, &format!("a whole number from {least} to 9e15"), &other)),
+    }
+}
+
+fn flag(name: &str, value: OptionValue) -> Result<bool, Error> {
+    match value {
+        OptionValue::Number(0.0) => Ok(false),
+        OptionValue::Number(1.0) => Ok(true),
+        other => Err(wrong(name, "0 or 1", &other)),
     }
 }
 

@@ -57,6 +57,12 @@ stats! {
         too_large,
         /// Calls of `revalidate_path`, `revalidate_tag` and `remove`.
         invalidations,
+        /// Pages and data entries read from the directory.
+        disk_reads,
+        /// Pages and data entries written to the directory.
+        disk_writes,
+        /// Operations on the directory that failed, and files of it that were damaged.
+        disk_errors,
     }
     measured {
         /// Entries evicted to keep `max_bytes`.
@@ -65,6 +71,8 @@ stats! {
         entries_stored,
         /// Bytes they take, the engine's own cost included.
         bytes_stored,
+        /// Bytes that the files of the directory take, of all processes; whole blocks of 4 KiB count.
+        disk_bytes,
     }
 }
 
