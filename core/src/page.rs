@@ -191,6 +191,10 @@ impl Page {
         self.parts.generated
     }
 
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.parts
+    }
+
     pub(crate) fn key(&self) -> &[u8] {
         &self.parts.key
     }

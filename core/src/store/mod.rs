@@ -1,0 +1,4 @@
+//! The directory: pages, data entries and invalidations that outlive a process and are shared by all of a machine.
+#![allow(dead_code)]
+
+pub(crate) mod codec;
