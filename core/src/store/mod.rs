@@ -2,3 +2,6 @@
 #![allow(dead_code)]
 
 pub(crate) mod codec;
+mod dirs;
+pub(crate) mod files;
+pub(crate) mod place;
