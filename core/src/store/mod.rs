@@ -4,4 +4,5 @@
 pub(crate) mod codec;
 mod dirs;
 pub(crate) mod files;
+pub(crate) mod janitor;
 pub(crate) mod place;
