@@ -57,8 +57,7 @@ public:
     options& on_trouble(F&& f) & {
         using kept = std::decay_t<F>;
         static_assert(std::is_invocable_v<kept&, const error&>, "it takes const isr::error&");
-        auto* options = detail::held(get(), "the isr::options");
-        return done(isr_options_set_on_trouble(options, detail::on_trouble<kept>, new kept(std::forward<F>(f)),
+        return done(isr_options_set_on_trouble(get(), detail::on_trouble<kept>, new kept(std::forward<F>(f)),
                                                detail::release<kept>));
     }
     template <class F>

@@ -293,7 +293,8 @@ static void trouble_with_a_directory() {
       ++*told;
       throw std::runtime_error("dropped");
     });
-    isr::cache cache(std::move(options));
+    const isr::options moved = std::move(options);
+    isr::cache cache(moved);
     cache.page("/p", [](isr::render&) { return "memory goes on"; });
     CHECK(cache.get("/p").body() == "memory goes on" && cache.get("/p").cache() == ISR_CACHE_WORD_HIT);
     CHECK(*told == 1 && cache.stat("disk_errors") > 0);
