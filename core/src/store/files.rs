@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{self, Dir, Mode, OFlags};
@@ -133,6 +133,7 @@ impl Files {
     ///
     /// # Errors
     /// As of [`Files::read`].
+    #[allow(dead_code, reason = "for hits in memory, which do not read the file")]
     pub(crate) fn touch(&self, place: &FilePlace, now: Time) -> io::Result<()> {
         if let Some(file) = self.open_file(place)? {
             file.note_use(now);
@@ -241,10 +242,7 @@ impl Files {
     /// Of the system.
     pub(crate) fn variants(&self, place: &FilePlace) -> io::Result<usize> {
         let mut count = 0;
-        self.each_variant(place, |_, _| {
-            count += 1;
-            Ok(())
-        })?;
+        self.each_variant(place, |_| count += 1)?;
         Ok(count)
     }
 
@@ -254,42 +252,18 @@ impl Files {
     /// Of the system.
     pub(crate) fn variant_places(&self, place: &FilePlace) -> io::Result<Vec<FilePlace>> {
         let mut places = Vec::new();
-        self.each_variant(place, |_, sibling| {
-            places.push(sibling);
-            Ok(())
-        })?;
+        self.each_variant(place, |sibling| places.push(sibling))?;
         Ok(places)
     }
 
-    /// Removes the files of all variants of a place's path, and their folder; not the path's own. The bytes that this frees.
-    ///
-    /// # Errors
-    /// Of the system; those before are then removed.
-    pub(crate) fn remove_variants(&self, place: &FilePlace) -> io::Result<u64> {
-        let mut freed = 0;
-        self.each_variant(place, |folder, sibling| {
-            freed += remove_file(folder, sibling.file())?;
-            Ok(())
-        })?;
-        let dirs = self.dirs.read().clone();
-        if let Some(bucket) = there(open_dir(&dirs.pages, place.bucket()))? {
-            freed += remove_folder(&bucket, place.folder())?;
-        }
-        Ok(freed)
-    }
-
-    fn each_variant(
-        &self,
-        place: &FilePlace,
-        mut f: impl FnMut(BorrowedFd<'_>, FilePlace) -> io::Result<()>,
-    ) -> io::Result<()> {
+    fn each_variant(&self, place: &FilePlace, mut f: impl FnMut(FilePlace)) -> io::Result<()> {
         let dirs = self.dirs.read().clone();
         let Some(bucket) = there(open_dir(&dirs.pages, place.bucket()))? else { return Ok(()) };
         let Some(folder) = there(open_dir(&bucket, place.folder()))? else { return Ok(()) };
         let mut folder = Dir::new(folder)?;
         while let Some(entry) = folder.read() {
             if let Some(sibling) = place.sibling(entry?.file_name().to_bytes()) {
-                f(folder.fd()?, sibling)?;
+                f(sibling);
             }
         }
         Ok(())
