@@ -27,9 +27,7 @@ const PROBATION_NANOS: u64 = 3_600_000_000_000;
 /// A use is noted when the last noted one is further away than this.
 const TOUCH_EVERY: Lifetime = Lifetime::from_secs(60);
 /// How often a write begins anew when something was in its way.
-const RETRIES: usize = 3;
-/// How often a variant's folder is made again, which its other writers and the janitor remove whenever it is empty.
-const FOLDER_RETRIES: usize = 100;
+const RETRIES: usize = 20;
 
 /// The files of a deployment, for all threads of a process.
 pub(crate) struct Files {
@@ -182,7 +180,7 @@ impl Files {
         durable: bool,
         now: Time,
     ) -> io::Result<i64> {
-        // The janitor removes folders that are empty and deployments that no process has open, an operator anything.
+        // Folders go when they are empty, deployments that no process has open too, and an operator may remove anything.
         for _ in 0..RETRIES {
             match self.try_write(place, bytes, seat, durable, now) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -208,17 +206,8 @@ impl Files {
         let dirs = self.dirs.read().clone();
         let mut temp = Temp::create(&dirs.tmp, seat, &self.next)?;
         temp.file.write_all(bytes)?;
-        let mut tries = 0;
-        loop {
-            match temp.put(&dirs.pages, place, durable, now) {
-                // The folder was removed, being empty still.
-                Err(e) if e.kind() == io::ErrorKind::NotFound && tries < FOLDER_RETRIES => {
-                    tries += 1;
-                }
-                Err(e) => return Err(e),
-                Ok(before) => return Ok(disk_bytes(bytes.len() as u64) as i64 - before),
-            }
-        }
+        let before = temp.put(&dirs.pages, place, durable, now)?;
+        Ok(disk_bytes(bytes.len() as u64) as i64 - before)
     }
 
     /// Removes a page's file, and the folder of a variant with the last one. The bytes that this frees.
