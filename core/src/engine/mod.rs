@@ -21,6 +21,7 @@ use crate::clock::{Clock, Time};
 use crate::draft;
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Ask, Done, Flight, FlightTable, What};
+use crate::fork::{self, ForChildren};
 use crate::invalidation::Invalidations;
 use crate::memory::Memory;
 use crate::options::{Options, RouteOptions};
@@ -44,6 +45,8 @@ pub(crate) struct Engine {
     pub(crate) inv: Invalidations,
     pub(crate) memory: Memory,
     pub(crate) routes: RwLock<Router<Arc<Route>>>,
+    /// The same, as a forked child reads them.
+    added: ForChildren<(Arc<Route>, Arc<dyn Renderer>)>,
     /// Grows with each route: what was matched before must be matched again.
     routes_version: AtomicU32,
     table: FlightTable,
@@ -53,8 +56,8 @@ pub(crate) struct Engine {
     pub(crate) counters: Counters,
     pub(crate) draft_secret: Vec<u8>,
     closed: AtomicBool,
-    /// Where it was opened: its threads do not survive a fork.
-    process: u32,
+    /// Epochs up to here are of the process that was forked: what was invalidated there since is not known here.
+    pub(crate) inherited: u64,
 }
 
 /// What a first or further try of an ask came to.
@@ -72,23 +75,49 @@ pub(crate) enum Step {
 impl Engine {
     pub(crate) fn open(options: Options) -> Result<Arc<Engine>, Error> {
         options.check()?;
+        fork::install()
+            .map_err(|e| Error::new(ErrorKind::Internal, format!("pthread_atfork failed: {e}")))?;
+        let draft_secret = options.draft_secret.clone().unwrap_or_else(draft::random_secret);
+        Ok(Arc::new(Engine::new(options, draft_secret, 0)))
+    }
+
+    /// The engine of a forked child, with what was opened and added in the parent. Of the parent's it only reads what needs no
+    /// lock: who held one at the fork will never release it.
+    pub(crate) fn after_fork(parent: &Engine) -> Arc<Engine> {
+        let (options, secret) = (parent.options.clone(), parent.draft_secret.clone());
+        let engine = Arc::new(Engine::new(options, secret, parent.inv.now()));
+        if parent.is_closed() {
+            engine.close(Duration::ZERO);
+            return engine;
+        }
+        // SAFETY: the parent's list is taken when its cache is closed, which nobody does in the child.
+        let added = unsafe { parent.added.all() };
+        for (route, renderer) in added {
+            // They fitted together in the parent.
+            let _ = engine.insert(route.again(&engine.inv, renderer.clone()), renderer.clone());
+        }
+        engine
+    }
+
+    fn new(options: Options, draft_secret: Vec<u8>, inherited: u64) -> Engine {
         let clock = options.clock.clone();
-        Ok(Arc::new(Engine {
-            inv: Invalidations::new(options.max_invalidations),
+        Engine {
+            inv: Invalidations::new(options.max_invalidations, inherited),
             memory: Memory::new(options.max_bytes, options.max_variants),
             routes: RwLock::new(Router::new()),
+            added: ForChildren::default(),
             routes_version: AtomicU32::new(1),
             table: FlightTable::new(),
             pool: Arc::new(Pool::new(options.threads, options.max_queue)),
             timers: Timers::new(clock.clone()),
             in_flight: Flights::default(),
             counters: Counters::default(),
-            draft_secret: options.draft_secret.clone().unwrap_or_else(draft::random_secret),
+            draft_secret,
             closed: AtomicBool::new(false),
-            process: std::process::id(),
+            inherited,
             clock,
             options,
-        }))
+        }
     }
 
     pub(crate) fn add_route(
@@ -98,30 +127,23 @@ impl Engine {
         renderer: Arc<dyn Renderer>,
     ) -> Result<(), Error> {
         self.check_open()?;
-        let route = Route::new(pattern, options, &self.options, &self.inv, renderer)?;
+        let route = Route::new(pattern, options, &self.options, &self.inv, renderer.clone())?;
+        self.insert(route, renderer)
+    }
+
+    fn insert(&self, route: Route, renderer: Arc<dyn Renderer>) -> Result<(), Error> {
+        let route = Arc::new(route);
         let mut routes = self.routes.write();
-        routes.insert(route.pattern.clone(), Arc::new(route))?;
+        // What is added after the close would keep its renderer.
+        self.check_open()?;
+        routes.insert(route.pattern.clone(), route.clone())?;
         self.routes_version.fetch_add(1, Ordering::Release);
+        self.added.push((route, renderer));
         Ok(())
     }
 
     pub(crate) fn check_open(&self) -> Result<(), Error> {
         if self.is_closed() { Err(closed_error()) } else { Ok(()) }
-    }
-
-    /// Whether a callback can be run here: not in a child that was forked after the cache was opened.
-    pub(crate) fn check_process(&self) -> Result<(), Error> {
-        let here = std::process::id();
-        if here == self.process {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::Closed,
-            format!(
-                "the cache was opened in process {} and its threads are not in its fork {here}; open one after fork",
-                self.process
-            ),
-        ))
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -175,6 +197,7 @@ impl Engine {
             for (_, route) in self.routes.read().iter() {
                 route.drop_renderer();
             }
+            self.added.take();
         }
         // A render may be over while its callback has not returned.
         let left = || {

@@ -56,7 +56,7 @@ impl Engine {
             purpose: Purpose::Read,
             asked: self.inv.now(),
             word: None,
-            within: within.or_else(Context::current),
+            within: Context::asking(within),
             again: false,
         };
         match self.step(ask, Some(done)) {
@@ -166,9 +166,6 @@ impl Engine {
             return Step::Ready(self.last_good(stored.as_ref(), now).ok_or(error), done);
         }
         let Some(done) = done else { return Step::WouldWait };
-        if let Err(error) = self.check_process() {
-            return Step::Ready(Err(error), Some(done));
-        }
         let mut flight = self.data_flight(target);
         flight.live = live;
         flight.joinable.store(!unshared, Ordering::SeqCst);

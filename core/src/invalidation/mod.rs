@@ -61,9 +61,10 @@ pub(crate) struct Invalidations {
 }
 
 impl Invalidations {
-    pub(crate) fn new(max_records: usize) -> Invalidations {
+    /// Remembers so many one by one. Epochs go on after `epoch`.
+    pub(crate) fn new(max_records: usize, epoch: u64) -> Invalidations {
         Invalidations {
-            epoch: AtomicU64::new(0),
+            epoch: AtomicU64::new(epoch),
             latest: AtomicU64::new(0),
             publish: RwLock::new(()),
             paths: PathRecords::new(max_records),
@@ -229,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_page_is_touched_by_its_own_names_only() {
-        let inv = Invalidations::new(100);
+        let inv = Invalidations::new(100, 0);
         let tags = [inv.tag("a")];
         let names = Names { place: Some(("/b/1", "/b/[]")), tags: &tags };
         let started = inv.next_epoch();
@@ -244,7 +245,7 @@ mod tests {
 
     #[test]
     fn beyond_the_bound_no_invalidation_is_lost() {
-        let inv = Invalidations::new(16);
+        let inv = Invalidations::new(16, 0);
         let started = inv.next_epoch();
         let names: Vec<String> = (0..5000).map(|i| format!("/p/{i}")).collect();
         for n in &names {
