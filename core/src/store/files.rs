@@ -131,7 +131,6 @@ impl Files {
     ///
     /// # Errors
     /// As of [`Files::read`].
-    #[allow(dead_code, reason = "for hits in memory, which do not read the file")]
     pub(crate) fn touch(&self, place: &FilePlace, now: Time) -> io::Result<()> {
         if let Some(file) = self.open_file(place)? {
             file.note_use(now);
