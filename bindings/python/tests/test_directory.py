@@ -35,10 +35,11 @@ def test_a_restart_keeps_pages_data_and_invalidations(tmp_path: Path) -> None:
         assert cache.data("k", lambda: [1, "value"]) == [1, "value"]
         cache.revalidate_path("/2")
         assert cache.stats()["disk_writes"] == 3
-    with open_cache(str(directory)) as cache:
         assert cache.stats()["disk_bytes"] > 0
+    with open_cache(str(directory)) as cache:
         answer = cache.get("/1")
         assert (answer.cache, bytes(answer.body)) == ("hit", first)
+        assert cache.stats()["disk_reads"] == 1
         assert cache.get("/2").cache == "revalidated"
         assert cache.data("k", lambda: "never loaded") == [1, "value"]
 
