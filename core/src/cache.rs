@@ -9,6 +9,7 @@ use crate::draft;
 use crate::engine::{self, Engine, Step};
 use crate::error::Error;
 use crate::flight::Purpose;
+use crate::fork::{self, PerProcess};
 use crate::lifetime::Lifetime;
 use crate::oneshot::oneshot;
 use crate::options::{Options, RouteOptions};
@@ -120,17 +121,24 @@ pub type PrerenderDone = Box<dyn FnOnce(Result<PrerenderReport, Error>) + Send>;
 
 /// A cache of rendered pages. Cheap to clone; all clones are one cache, usable from any thread.
 ///
+/// It may be forked, also while it is used: parent and child go on with it. The child has the options, the routes and the draft
+/// secret; its memory, counters and threads are its own, and empty at first. Jobs of the parent are `Finished` there, answers
+/// and pages stay readable. A child that was forked inside a callback may use the cache, but must not return from the callback.
+///
 /// It closes when the last clone is dropped. A render callback that keeps a clone of its own cache keeps it open: call
 /// [`close`](Cache::close), or keep a [`WeakCache`].
 #[derive(Clone)]
 pub struct Cache(Arc<Handle>);
 
-/// Closes the cache when the last handle goes.
-struct Handle(Arc<Engine>);
+/// An engine for each process that uses the cache. Closes its own when the last handle goes.
+struct Handle(PerProcess<Arc<Engine>>);
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.0.close(Duration::ZERO);
+        // In a child that has not used it there is none; the parent's goes on in the parent.
+        if let Some(engine) = self.0.present() {
+            engine.close(Duration::ZERO);
+        }
     }
 }
 
@@ -151,7 +159,8 @@ impl Cache {
     /// # Errors
     /// `InvalidArgument` for an option out of its range.
     pub fn open(options: Options) -> Result<Cache, Error> {
-        Ok(Cache(Arc::new(Handle(Engine::open(options)?))))
+        let engine = Engine::open(options)?;
+        Ok(Cache(Arc::new(Handle(PerProcess::new(fork::generation(), engine)))))
     }
 
     /// A handle that does not keep the cache open.
@@ -393,7 +402,7 @@ impl Cache {
     }
 
     fn engine(&self) -> &Arc<Engine> {
-        &self.0.0
+        self.0.0.get(|parent| Engine::after_fork(parent))
     }
 
     /// The answer from the store at once, where the request is plain and the page is fresh.

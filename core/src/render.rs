@@ -125,6 +125,7 @@ impl RenderJob {
         options: &DataOptions,
         loader: Arc<dyn Loader>,
     ) -> Result<DataAnswer, Error> {
+        self.flight.check_process()?;
         self.engine.data(Some(self.context()), key, options, loader)
     }
 
@@ -150,7 +151,10 @@ impl RenderJob {
 
 impl Drop for RenderJob {
     fn drop(&mut self) {
-        if !self.finished {
+        if self.flight.is_foreign() {
+            // The parent's, whose last reference never goes here.
+            std::mem::forget(self.engine.clone());
+        } else if !self.finished {
             drop_unfinished(&self.engine, &self.flight, "render");
         }
     }
@@ -182,6 +186,11 @@ impl Context {
     pub fn current() -> Option<Context> {
         let innermost = CURRENT.try_with(|c| c.borrow().last().cloned()).ok().flatten();
         innermost.filter(|c| !c.0.is_over())
+    }
+
+    /// The context from which the cache is asked: the one given, unless it is of the process that was forked, or the current.
+    pub(crate) fn asking(given: Option<Context>) -> Option<Context> {
+        given.filter(|c| !c.0.is_foreign()).or_else(Context::current)
     }
 
     /// Makes this the current context of the thread until the guard is dropped: for hosts that run callbacks on threads

@@ -10,7 +10,7 @@ use crate::engine::result::Outcome;
 use crate::engine::run::Inside;
 use crate::engine::{Engine, Step};
 use crate::error::{Error, ErrorKind};
-use crate::flight::{Ask, Done, Flight, Link, Purpose, Seat, Shard, Waiter, What};
+use crate::flight::{Ask, Done, Flight, Link, Purpose, Seat, Shard, Waiter, What, finished_error};
 use crate::lifetime::Lifetime;
 use crate::links;
 use crate::memory::Inserted;
@@ -392,11 +392,4 @@ fn end_link(ask: &Ask, link: Link) {
         (Some(within), Link::Join) => links::end_join(within),
         _ => {}
     }
-}
-
-fn finished_error() -> Error {
-    Error::new(
-        ErrorKind::Finished,
-        "the job was finished before: by an earlier call, its timeout, or the closing of the cache",
-    )
 }

@@ -16,8 +16,7 @@ mod run;
 mod waiting;
 
 use std::io;
-use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::answer::Answer;
@@ -26,15 +25,17 @@ use crate::draft;
 use crate::engine::elsewhere::Elsewhere;
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Ask, Done, Flight, FlightTable, What};
+use crate::fork::{self, ForChildren};
 use crate::invalidation::Invalidations;
 use crate::memory::Memory;
 use crate::options::{Options, RouteOptions};
+use crate::page::Page;
 use crate::pool::Pool;
 use crate::render::Renderer;
 use crate::route::Router;
 use crate::site::Route;
 use crate::stats::{Activity, Counters, Flights, Stats};
-use crate::store::{Opened, Store, Trouble, Troubles};
+use crate::store::{Opened, Store, Trouble, Troubles, Uses};
 use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::timers::Timers;
@@ -53,6 +54,8 @@ pub(crate) struct Engine {
     open_troubles: u64,
     elsewhere: Arc<Elsewhere>,
     pub(crate) routes: RwLock<Router<Arc<Route>>>,
+    /// The same, as a forked child reads them.
+    added: ForChildren<(Arc<Route>, Arc<dyn Renderer>)>,
     /// Grows with each route: what was matched before must be matched again.
     routes_version: AtomicU32,
     table: FlightTable,
@@ -62,8 +65,8 @@ pub(crate) struct Engine {
     pub(crate) counters: Counters,
     pub(crate) draft_secret: Vec<u8>,
     closed: AtomicBool,
-    /// Where it was opened: its threads do not survive a fork.
-    process: u32,
+    /// Epochs up to here are of the process that was forked: what was invalidated there since is not known here.
+    pub(crate) inherited: u64,
 }
 
 /// What a first or further try of an ask came to.
@@ -81,21 +84,55 @@ pub(crate) enum Step {
 impl Engine {
     pub(crate) fn open(options: Options) -> Result<Arc<Engine>, Error> {
         options.check()?;
+        fork::install()
+            .map_err(|e| Error::new(ErrorKind::Internal, format!("pthread_atfork failed: {e}")))?;
+        let opened = open_directory(&options)?;
+        let secret = options.draft_secret.clone();
+        Ok(Engine::new(options, opened, secret, 0))
+    }
+
+    /// The engine of a forked child, with what was opened and added in the parent. Of the parent's it only reads what needs no
+    /// lock: who held one at the fork will never release it.
+    pub(crate) fn after_fork(parent: &Engine) -> Arc<Engine> {
+        let (options, secret) = (parent.options.clone(), parent.draft_secret.clone());
+        // What keeps it from being opened was told, and memory goes on alone.
+        let opened =
+            if parent.is_closed() { None } else { open_directory(&options).ok().flatten() };
+        let engine = Engine::new(options, opened, Some(secret), parent.inv.now());
+        if parent.is_closed() {
+            engine.close(Duration::ZERO);
+            return engine;
+        }
+        // SAFETY: the parent's list is taken when its cache is closed, which nobody does in the child.
+        let added = unsafe { parent.added.all() };
+        for (route, renderer) in added {
+            // They fitted together in the parent.
+            let _ =
+                engine.insert_route(route.again(&engine.inv, renderer.clone()), renderer.clone());
+        }
+        engine
+    }
+
+    fn new(
+        options: Options,
+        opened: Option<Opened>,
+        draft_secret: Option<Vec<u8>>,
+        inherited: u64,
+    ) -> Arc<Engine> {
         let clock = options.clock.clone();
-        let opened = match &options.directory {
-            Some(directory) => open_directory(directory, &options)?,
-            None => None,
-        };
         let store = opened.as_ref().map(|o| o.store.clone());
         let own_secret = || store.as_ref().map_or_else(draft::random_secret, |s| s.draft_secret());
-        Ok(Arc::new(Engine {
+        // The directory's epochs are of all processes: none is unknown.
+        let inherited = if store.is_some() { 0 } else { inherited };
+        let engine = Arc::new(Engine {
             open_troubles: u64::from(options.directory.is_some() && store.is_none()),
-            draft_secret: options.draft_secret.clone().unwrap_or_else(own_secret),
+            draft_secret: draft_secret.unwrap_or_else(own_secret),
             store,
             elsewhere: Arc::default(),
-            inv: Invalidations::new(options.max_invalidations, opened),
+            inv: Invalidations::new(options.max_invalidations, inherited, opened),
             memory: Memory::new(options.max_bytes, options.max_variants),
             routes: RwLock::new(Router::new()),
+            added: ForChildren::default(),
             routes_version: AtomicU32::new(1),
             table: FlightTable::new(),
             pool: Arc::new(Pool::new(options.threads, options.max_queue)),
@@ -103,10 +140,15 @@ impl Engine {
             in_flight: Flights::default(),
             counters: Counters::default(),
             closed: AtomicBool::new(false),
-            process: std::process::id(),
+            inherited,
             clock,
             options,
-        }))
+        });
+        if let Some(store) = &engine.store {
+            let uses: Weak<Engine> = Arc::downgrade(&engine);
+            store.ask_for_uses(uses);
+        }
+        engine
     }
 
     pub(crate) fn add_route(
@@ -116,30 +158,23 @@ impl Engine {
         renderer: Arc<dyn Renderer>,
     ) -> Result<(), Error> {
         self.check_open()?;
-        let route = Route::new(pattern, options, &self.options, &self.inv, renderer)?;
+        let route = Route::new(pattern, options, &self.options, &self.inv, renderer.clone())?;
+        self.insert_route(route, renderer)
+    }
+
+    fn insert_route(&self, route: Route, renderer: Arc<dyn Renderer>) -> Result<(), Error> {
+        let route = Arc::new(route);
         let mut routes = self.routes.write();
-        routes.insert(route.pattern.clone(), Arc::new(route))?;
+        // What is added after the close would keep its renderer.
+        self.check_open()?;
+        routes.insert(route.pattern.clone(), route.clone())?;
         self.routes_version.fetch_add(1, Ordering::Release);
+        self.added.push((route, renderer));
         Ok(())
     }
 
     pub(crate) fn check_open(&self) -> Result<(), Error> {
         if self.is_closed() { Err(closed_error()) } else { Ok(()) }
-    }
-
-    /// Whether a callback can be run here: not in a child that was forked after the cache was opened.
-    pub(crate) fn check_process(&self) -> Result<(), Error> {
-        let here = std::process::id();
-        if here == self.process {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::Closed,
-            format!(
-                "the cache was opened in process {} and its threads are not in its fork {here}; open one after fork",
-                self.process
-            ),
-        ))
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -193,6 +228,7 @@ impl Engine {
             for (_, route) in self.routes.read().iter() {
                 route.drop_renderer();
             }
+            self.added.take();
         }
         // A render may be over while its callback has not returned.
         let left = || {
@@ -208,8 +244,15 @@ impl Engine {
     }
 }
 
+impl Uses for Engine {
+    fn take_used(&self) -> Vec<Arc<Page>> {
+        self.memory.take_used()
+    }
+}
+
 /// Opens the directory; trouble is told, and memory goes on alone.
-fn open_directory(directory: &Path, options: &Options) -> Result<Option<Opened>, Error> {
+fn open_directory(options: &Options) -> Result<Option<Opened>, Error> {
+    let Some(directory) = &options.directory else { return Ok(None) };
     match Store::open(directory, options) {
         Ok(opened) => Ok(Some(opened)),
         Err(e)

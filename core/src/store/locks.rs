@@ -1,10 +1,14 @@
 //! Locks between processes: byte ranges of one file, as open-file-description locks (fcntl(2)). The kernel frees them when
 //! their process dies, whatever kills it, also across containers that share the directory.
 //!
+//! A forked child does not keep the file: else the locks of its parent would outlive that.
+//!
 //! They exclude other openings of the directory, not the threads of this one: each is taken with a lock of this process held.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+use crate::fork::ParentOnly;
 
 /// Held while the log is written and while a process opens.
 pub(crate) const PUBLISH: u32 = 0;
@@ -19,7 +23,7 @@ const STRIPES_FROM: u32 = 4096;
 pub(crate) const STRIPES: u32 = 64;
 
 pub(crate) struct Locks {
-    file: OwnedFd,
+    file: ParentOnly,
 }
 
 /// A lock; free again when dropped.
@@ -36,12 +40,13 @@ impl Drop for Held<'_> {
 }
 
 impl Locks {
-    pub(crate) fn new(file: OwnedFd) -> Locks {
-        Locks { file }
-    }
-
-    pub(crate) fn file(&self) -> &OwnedFd {
-        &self.file
+    /// # Errors
+    /// Where too many directories are open.
+    pub(crate) fn new(file: OwnedFd) -> io::Result<Locks> {
+        match ParentOnly::new(file) {
+            Ok(file) => Ok(Locks { file }),
+            Err(_) => Err(io::Error::other("this process has too many directories open")),
+        }
     }
 
     /// Waits for a lock.
@@ -115,7 +120,7 @@ impl Locks {
         range.l_start = libc::off_t::from(from);
         range.l_len = libc::off_t::from(len);
         // SAFETY: the descriptor is open for as long as `self`, and `range` is a valid flock for the whole call.
-        let result = unsafe { libc::fcntl(self.file.as_raw_fd(), command, &raw mut range) };
+        let result = unsafe { libc::fcntl(self.file.as_fd().as_raw_fd(), command, &raw mut range) };
         if result == -1 { Err(io::Error::last_os_error()) } else { Ok(range) }
     }
 }

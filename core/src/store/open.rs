@@ -42,7 +42,7 @@ impl Store {
     pub(crate) fn open(directory: &Path, options: &Options) -> io::Result<Opened> {
         let troubles = Troubles::new(directory, options.on_trouble.clone());
         let v1 = open_v1(directory)?;
-        let locks = Locks::new(open_locks(&v1)?);
+        let locks = Locks::new(open_locks(&v1)?)?;
         let boot = boot();
         let opening = locks.lock(crate::store::locks::PUBLISH)?;
         let is_first = !locks.others_are_seated();
@@ -88,6 +88,7 @@ impl Store {
             writes: AtomicU64::new(0),
             troubles,
             housekeeping: Arc::default(),
+            uses: Mutex::new(None),
             shared,
             locks,
             v1,
