@@ -282,7 +282,7 @@ impl Cache {
             Ok(target) => target,
             Err(error) => return done(Err(error)),
         };
-        if only_generated && engine.stored(&target, engine.clock.now()).is_none() {
+        if only_generated && !engine.is_stored(&target) {
             return done(Ok(None));
         }
         let ask = engine.page_ask(target, Purpose::Regenerate, request.within);
@@ -402,7 +402,7 @@ impl Cache {
     }
 
     fn engine(&self) -> &Arc<Engine> {
-        self.0.0.get(|parent| Engine::after_fork(parent))
+        self.0.0.get(|parent| Engine::after_fork(parent), |engine| engine.tell_open_trouble())
     }
 
     /// The answer from the store at once, where the request is plain and the page is fresh.

@@ -26,6 +26,7 @@ mod render;
 mod route;
 mod site;
 mod stats;
+mod store;
 mod sync;
 mod threads;
 mod timers;

@@ -1,10 +1,12 @@
 //! The engine: decides what each request gets, runs renders and loads, records their results.
 //!
-//! `pages` and `reads` decide, `waiting` joins or begins a flight, `run` calls back, `result` turns what a callback gave into
-//! an entry, `finish` records it and answers.
+//! `lookup` finds what is stored, `pages` and `reads` decide, `waiting` joins or begins a flight, `elsewhere` waits for one of
+//! another process, `run` calls back, `result` turns what a callback gave into an entry, `finish` records it and answers.
 
+mod elsewhere;
 mod finish;
 mod invalidate;
+mod lookup;
 mod pages;
 mod passive;
 mod prerender;
@@ -13,25 +15,28 @@ mod result;
 mod run;
 mod waiting;
 
+use std::fmt::Display;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::answer::Answer;
-use crate::clock::{Clock, Time};
+use crate::clock::Clock;
 use crate::draft;
+use crate::engine::elsewhere::Elsewhere;
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Ask, Done, Flight, FlightTable, What};
 use crate::fork::{self, ForChildren};
 use crate::invalidation::Invalidations;
 use crate::memory::Memory;
 use crate::options::{Options, RouteOptions};
-use crate::page::Page;
-use crate::policy::{self, Judged};
 use crate::pool::Pool;
 use crate::render::Renderer;
 use crate::route::Router;
 use crate::site::Route;
 use crate::stats::{Activity, Counters, Flights, Stats};
+use crate::store::{Opened, Store, Trouble, Troubles};
 use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::timers::Timers;
@@ -44,6 +49,11 @@ pub(crate) struct Engine {
     pub(crate) clock: Clock,
     pub(crate) inv: Invalidations,
     pub(crate) memory: Memory,
+    /// The directory, if there is one that can be used.
+    pub(crate) store: Option<Arc<Store>>,
+    /// Trouble with a directory that could not be opened.
+    open_trouble: Option<Troubles>,
+    elsewhere: Arc<Elsewhere>,
     pub(crate) routes: RwLock<Router<Arc<Route>>>,
     /// The same, as a forked child reads them.
     added: ForChildren<(Arc<Route>, Arc<dyn Renderer>)>,
@@ -56,8 +66,18 @@ pub(crate) struct Engine {
     pub(crate) counters: Counters,
     pub(crate) draft_secret: Vec<u8>,
     closed: AtomicBool,
-    /// Epochs up to here are of the process that was forked: what was invalidated there since is not known here.
-    pub(crate) inherited: u64,
+}
+
+/// No epoch of a process that counts by itself or of a directory comes so far.
+const AFTER_ALL: u64 = 1 << 60;
+
+/// What became of the directory.
+enum Directory {
+    /// There is to be none.
+    None,
+    Opened(Opened),
+    /// Memory goes on alone.
+    Trouble(Troubles),
 }
 
 /// What a first or further try of an ask came to.
@@ -77,16 +97,34 @@ impl Engine {
         options.check()?;
         fork::install()
             .map_err(|e| Error::new(ErrorKind::Internal, format!("pthread_atfork failed: {e}")))?;
-        let draft_secret = options.draft_secret.clone().unwrap_or_else(draft::random_secret);
-        Ok(Arc::new(Engine::new(options, draft_secret, 0)))
+        let found = open_directory(&options)?;
+        let own_secret = || match &found {
+            Directory::Opened(opened) => opened.store.draft_secret(),
+            _ => draft::random_secret(),
+        };
+        let draft_secret = options.draft_secret.clone().unwrap_or_else(own_secret);
+        let engine = Engine::new(options, found, draft_secret, 0);
+        engine.tell_open_trouble();
+        Ok(engine)
     }
 
     /// The engine of a forked child, with what was opened and added in the parent. Of the parent's it only reads what needs no
     /// lock: who held one at the fork will never release it.
     pub(crate) fn after_fork(parent: &Engine) -> Arc<Engine> {
-        let (options, secret) = (parent.options.clone(), parent.draft_secret.clone());
-        let engine = Arc::new(Engine::new(options, secret, parent.inv.now()));
-        if parent.is_closed() {
+        let options = parent.options.clone();
+        // The thread that forked has the parent's random numbers before it.
+        if let Some(seed) = draft::random_secret().first_chunk() {
+            fastrand::seed(u64::from_le_bytes(*seed));
+        }
+        let is_closed = parent.is_closed();
+        let found = match is_closed {
+            true => Directory::None,
+            false => open_directory(&options).unwrap_or_else(|e| not_opened(&options, &e)),
+        };
+        // With a directory its log tells what was invalidated; whether that can be read is not known to be the same here.
+        let inherited = if parent.store.is_some() { AFTER_ALL } else { parent.inv.now() };
+        let engine = Engine::new(options, found, parent.draft_secret.clone(), inherited);
+        if is_closed {
             engine.close(Duration::ZERO);
             return engine;
         }
@@ -94,15 +132,30 @@ impl Engine {
         let added = unsafe { parent.added.all() };
         for (route, renderer) in added {
             // They fitted together in the parent.
-            let _ = engine.insert(route.again(&engine.inv, renderer.clone()), renderer.clone());
+            let _ =
+                engine.insert_route(route.again(&engine.inv, renderer.clone()), renderer.clone());
         }
         engine
     }
 
-    fn new(options: Options, draft_secret: Vec<u8>, inherited: u64) -> Engine {
+    fn new(
+        options: Options,
+        found: Directory,
+        draft_secret: Vec<u8>,
+        inherited: u64,
+    ) -> Arc<Engine> {
         let clock = options.clock.clone();
-        Engine {
-            inv: Invalidations::new(options.max_invalidations, inherited),
+        let (opened, open_trouble) = match found {
+            Directory::None => (None, None),
+            Directory::Opened(opened) => (Some(opened), None),
+            Directory::Trouble(troubles) => (None, Some(troubles)),
+        };
+        Arc::new(Engine {
+            open_trouble,
+            draft_secret,
+            store: opened.as_ref().map(|o| o.store.clone()),
+            elsewhere: Arc::default(),
+            inv: Invalidations::new(options.max_invalidations, opened, inherited),
             memory: Memory::new(options.max_bytes, options.max_variants),
             routes: RwLock::new(Router::new()),
             added: ForChildren::default(),
@@ -112,11 +165,16 @@ impl Engine {
             timers: Timers::new(clock.clone()),
             in_flight: Flights::default(),
             counters: Counters::default(),
-            draft_secret,
             closed: AtomicBool::new(false),
-            inherited,
             clock,
             options,
+        })
+    }
+
+    /// Tells of a directory that could not be opened. Not before the engine can be asked, which the listener may do.
+    pub(crate) fn tell_open_trouble(&self) {
+        if let Some(troubles) = &self.open_trouble {
+            troubles.deliver();
         }
     }
 
@@ -128,10 +186,10 @@ impl Engine {
     ) -> Result<(), Error> {
         self.check_open()?;
         let route = Route::new(pattern, options, &self.options, &self.inv, renderer.clone())?;
-        self.insert(route, renderer)
+        self.insert_route(route, renderer)
     }
 
-    fn insert(&self, route: Route, renderer: Arc<dyn Renderer>) -> Result<(), Error> {
+    fn insert_route(&self, route: Route, renderer: Arc<dyn Renderer>) -> Result<(), Error> {
         let route = Arc::new(route);
         let mut routes = self.routes.write();
         // What is added after the close would keep its renderer.
@@ -158,18 +216,18 @@ impl Engine {
         }
     }
 
-    /// The state of a stored entry, and why.
-    pub(crate) fn judge(&self, page: &Page, now: Time) -> Judged {
-        let verdict = self.inv.verdict(page.names(), page.started(), now);
-        policy::judge(page.times(), verdict, now)
-    }
-
     pub(crate) fn activity(&self) -> Activity {
         self.in_flight.snapshot(|| self.pool.queued())
     }
 
     pub(crate) fn stats(&self) -> Stats {
+        let store = self.store.as_deref();
         Stats {
+            disk_reads: store.map_or(0, Store::reads),
+            disk_writes: store.map_or(0, Store::writes),
+            disk_errors: store
+                .map_or(self.open_trouble.as_ref().map_or(0, Troubles::count), Store::errors),
+            disk_bytes: store.map_or(0, Store::disk_bytes),
             evictions: self.memory.evictions(),
             entries_stored: self.memory.entries() as u64,
             bytes_stored: self.memory.bytes(),
@@ -193,6 +251,7 @@ impl Engine {
             let _ = self.fail(&flight, closed_error());
         }
         if first {
+            self.elsewhere.close();
             self.timers.close();
             for (_, route) in self.routes.read().iter() {
                 route.drop_renderer();
@@ -205,10 +264,39 @@ impl Engine {
             left.map_or(timeout, Duration::from_nanos)
         };
         let (pool, timers) = (self.pool.join(left()), self.timers.join(left()));
+        let elsewhere = self.elsewhere.join(left());
+        let store = self.store.as_ref().is_none_or(|store| store.close(left()));
         // Whoever still holds a job or an answer holds no more than that.
         self.memory.clear();
-        in_time && pool && timers
+        in_time && pool && timers && elsewhere && store
     }
+}
+
+/// Opens the directory, if there is to be one. Trouble is still to be told.
+fn open_directory(options: &Options) -> Result<Directory, Error> {
+    let Some(directory) = &options.directory else { return Ok(Directory::None) };
+    match Store::open(directory, options) {
+        Ok(opened) => Ok(Directory::Opened(opened)),
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotADirectory
+                    | io::ErrorKind::AlreadyExists
+                    | io::ErrorKind::InvalidInput
+            ) =>
+        {
+            let shown = directory.display();
+            Err(Error::invalid(format!("directory must name a directory; got \"{shown}\": {e}")))
+        }
+        Err(e) => Ok(not_opened(options, &e)),
+    }
+}
+
+fn not_opened(options: &Options, why: &dyn Display) -> Directory {
+    let directory = options.directory.as_deref().unwrap_or(Path::new(""));
+    let troubles = Troubles::new(directory, options.on_trouble.clone());
+    troubles.tell(Trouble::Open, why);
+    Directory::Trouble(troubles)
 }
 
 pub(crate) fn closed_error() -> Error {

@@ -15,6 +15,11 @@ use shuttle::sync as base;
 use std::sync as base;
 
 pub(crate) use locks::{Mutex, MutexGuard, RwLock};
+/// Words in memory that processes share, and those that a signal handler uses: outside of what a model checker sees.
+pub(crate) mod machine {
+    pub(crate) use std::sync::atomic::*;
+}
+
 #[cfg(feature = "shuttle")]
 pub(crate) use model::*;
 #[cfg(not(feature = "shuttle"))]
