@@ -117,6 +117,7 @@ impl Log {
         let head = Head { snapshot_end: HEAD + frames.len() as u64, ..head };
         let mut log = Log { file, head, commit: Commit::default(), room: 0 };
         let made = log.write_all(&log.head.bytes(), 0).and_then(|()| {
+            fs::ftruncate(&log.file, HEAD)?;
             log.write_all(frames, HEAD)?;
             log.commit(Commit { end: log.head.snapshot_end, ..commit }, durable)?;
             fs::renameat(v1, NEW, v1, NAME)?;

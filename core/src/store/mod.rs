@@ -8,6 +8,7 @@ pub(crate) mod codec;
 mod dirs;
 mod files;
 mod housekeeping;
+mod janitor;
 pub(crate) mod lease;
 mod locks;
 pub(crate) mod log;

@@ -17,7 +17,15 @@ struct Ground {
 
 impl Ground {
     fn new() -> Ground {
-        let dir = TempDir::new().unwrap();
+        Ground::at(TempDir::new().unwrap())
+    }
+
+    /// For many writes, in memory where there is such a place.
+    fn in_memory() -> Ground {
+        Ground::at(TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap())
+    }
+
+    fn at(dir: TempDir) -> Ground {
         let files = open(dir.path(), DEPLOYMENT).unwrap();
         Ground { dir, files }
     }
@@ -378,7 +386,7 @@ fn durable_writes_are_written_too() {
 
 #[test]
 fn a_reader_sees_the_old_or_the_new_page_and_never_a_part() {
-    let g = Ground::new();
+    let g = Ground::in_memory();
     let places = [plain("/a"), variant("/a", 1)];
     for place in &places {
         g.write(place, &[0; 10_000], NOW).unwrap();
@@ -407,7 +415,7 @@ fn a_reader_sees_the_old_or_the_new_page_and_never_a_part() {
 
 #[test]
 fn a_folder_emptied_again_and_again_stops_no_writer() {
-    let g = Ground::new();
+    let g = Ground::in_memory();
     let (a, b) = (variant("/a", 1), variant("/a", 2));
     thread::scope(|s| {
         let writer = s.spawn(|| {
