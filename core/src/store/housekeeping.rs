@@ -149,8 +149,8 @@ fn run(house: &Housekeeping, store: &Weak<Store>) {
         let Some(store) = store.upgrade() else { return };
         store.troubles.deliver();
         store.check_place();
-        let too_much = store.disk_bytes() > store.max_disk_bytes
-            || store.is_disk_full.load(Ordering::Relaxed);
+        let too_much =
+            store.disk_bytes() > store.max_disk_bytes || store.is_disk_full.load(Ordering::Relaxed);
         if store.is_online() && (too_much || ticks.is_multiple_of(CLEAN_EVERY)) {
             store.clean();
         }
