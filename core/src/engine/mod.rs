@@ -18,7 +18,7 @@ mod waiting;
 use std::fmt::Display;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::answer::Answer;
@@ -31,12 +31,13 @@ use crate::fork::{self, ForChildren};
 use crate::invalidation::Invalidations;
 use crate::memory::Memory;
 use crate::options::{Options, RouteOptions};
+use crate::page::Page;
 use crate::pool::Pool;
 use crate::render::Renderer;
 use crate::route::Router;
 use crate::site::Route;
 use crate::stats::{Activity, Counters, Flights, Stats};
-use crate::store::{Opened, Store, Trouble, Troubles};
+use crate::store::{Opened, Store, Trouble, Troubles, Uses};
 use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::timers::Timers;
@@ -150,12 +151,12 @@ impl Engine {
             Directory::Opened(opened) => (Some(opened), None),
             Directory::Trouble(troubles) => (None, Some(troubles)),
         };
-        Arc::new(Engine {
+        let engine = Arc::new(Engine {
             open_trouble,
             draft_secret,
             store: opened.as_ref().map(|o| o.store.clone()),
             elsewhere: Arc::default(),
-            inv: Invalidations::new(options.max_invalidations, opened, inherited),
+            inv: Invalidations::new(options.max_invalidations, inherited, opened),
             memory: Memory::new(options.max_bytes, options.max_variants),
             routes: RwLock::new(Router::new()),
             added: ForChildren::default(),
@@ -168,7 +169,12 @@ impl Engine {
             closed: AtomicBool::new(false),
             clock,
             options,
-        })
+        });
+        if let Some(store) = &engine.store {
+            let uses: Weak<Engine> = Arc::downgrade(&engine);
+            store.ask_for_uses(uses);
+        }
+        engine
     }
 
     /// Tells of a directory that could not be opened. Not before the engine can be asked, which the listener may do.
@@ -269,6 +275,12 @@ impl Engine {
         // Whoever still holds a job or an answer holds no more than that.
         self.memory.clear();
         in_time && pool && timers && elsewhere && store
+    }
+}
+
+impl Uses for Engine {
+    fn take_used(&self) -> Vec<Arc<Page>> {
+        self.memory.take_used()
     }
 }
 

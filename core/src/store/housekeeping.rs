@@ -1,5 +1,5 @@
-//! The store's own thread: tells of trouble, notices that the directory was replaced, and lets the janitor in. It starts with
-//! the first page that is written, or the first trouble.
+//! The store's own thread: tells of trouble, notices that the directory was replaced, marks files whose pages memory serves,
+//! and lets the janitor in. It starts with the first page that is written, or the first trouble.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -17,6 +17,8 @@ use crate::threads::Threads;
 const TICK: Duration = Duration::from_secs(1);
 /// Between two directories the janitor leaves the disk to others for so long.
 const PAUSE: Duration = Duration::from_millis(1);
+/// Ticks between two marks of what is used.
+const MARK_EVERY: u64 = 60;
 /// Ticks between two passes of the janitor where nothing calls for one.
 const CLEAN_EVERY: u64 = 3600;
 
@@ -79,6 +81,18 @@ impl Store {
         if self.is_online() && !self.shared.is_in_place(&self.v1).unwrap_or(true) {
             self.go_offline();
             self.trouble(Trouble::Replaced, "the files that this process uses are no longer there");
+        }
+    }
+
+    /// Marks the files of pages that are served from memory as used, where the janitor may soon have to choose.
+    fn mark_used(&self) {
+        if self.disk_bytes() < self.max_disk_bytes / 2 {
+            return;
+        }
+        let uses = self.uses.lock().as_ref().and_then(Weak::upgrade);
+        for page in uses.map_or_else(Vec::new, |uses| uses.take_used()) {
+            // One that cannot be marked counts as less used than it is.
+            let _ = self.files.touch(&self.key_of(&page).place, self.clock.now());
         }
     }
 
@@ -151,6 +165,9 @@ fn run(house: &Housekeeping, store: &Weak<Store>) {
         store.check_place();
         let too_much =
             store.disk_bytes() > store.max_disk_bytes || store.is_disk_full.load(Ordering::Relaxed);
+        if store.is_online() && (too_much || ticks.is_multiple_of(MARK_EVERY)) {
+            store.mark_used();
+        }
         if store.is_online() && (too_much || ticks.is_multiple_of(CLEAN_EVERY)) {
             store.clean();
         }

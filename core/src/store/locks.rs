@@ -1,6 +1,8 @@
 //! Locks between processes: byte ranges of one file, as open-file-description locks (fcntl(2)). The kernel frees them when
 //! their process dies, whatever kills it, also across containers that share the directory.
 //!
+//! A forked child does not keep the file: else the locks of its parent would outlive that.
+//!
 //! They exclude other openings of the directory, not the threads of this one: each is taken with a lock of this process held.
 
 use std::io;
@@ -38,10 +40,13 @@ impl Drop for Held<'_> {
 }
 
 impl Locks {
-    /// No lock must have been taken by this file before.
+    /// # Errors
+    /// Where too many directories are open.
     pub(crate) fn new(file: OwnedFd) -> io::Result<Locks> {
-        let too_many = |_| io::Error::other("too many directories are open in this process");
-        Ok(Locks { file: ParentOnly::new(file).map_err(too_many)? })
+        match ParentOnly::new(file) {
+            Ok(file) => Ok(Locks { file }),
+            Err(_) => Err(io::Error::other("this process has too many directories open")),
+        }
     }
 
     /// Waits for a lock.

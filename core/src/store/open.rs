@@ -88,6 +88,7 @@ impl Store {
             writes: AtomicU64::new(0),
             troubles,
             housekeeping: Arc::default(),
+            uses: Mutex::new(None),
             shared,
             locks,
             v1,

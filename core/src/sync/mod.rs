@@ -14,12 +14,12 @@ use shuttle::sync as base;
 #[cfg(not(feature = "shuttle"))]
 use std::sync as base;
 
-pub(crate) use locks::{Mutex, MutexGuard, RwLock};
 /// Words in memory that processes share, and those that a signal handler uses: outside of what a model checker sees.
 pub(crate) mod machine {
     pub(crate) use std::sync::atomic::*;
 }
 
+pub(crate) use locks::{Mutex, MutexGuard, RwLock};
 #[cfg(feature = "shuttle")]
 pub(crate) use model::*;
 #[cfg(not(feature = "shuttle"))]

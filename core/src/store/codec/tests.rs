@@ -25,7 +25,7 @@ fn encoded(encoding: Encoding, body: &[u8], etag: &str) -> Encoded {
 
 /// A page that has something of everything.
 fn page() -> Page {
-    let inv = Invalidations::new(100, None, 0);
+    let inv = Invalidations::new(100, 0, None);
     Page::new(Parts {
         key: b"/b/1\0lang=de".as_slice().into(),
         path_len: 4,
@@ -217,7 +217,7 @@ prop_compose! {
         (revalidate, expire) in (any_lifetime(), any_lifetime()),
         (started, generated, oldest) in any::<(u64, u64, u64)>(),
     ) -> Page {
-        let inv = Invalidations::new(100, None, 0);
+        let inv = Invalidations::new(100, 0, None);
         let mut key = path.clone().into_bytes();
         key.extend_from_slice(&rest);
         let encoded = encoded.into_iter().map(|(encoding, body, etag)| Encoded {
