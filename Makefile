@@ -122,9 +122,10 @@ scenarios: runners ## All four runners on a folder: make scenarios DIR=tests/sce
 	python3 tests/run_scenarios.py $(or $(DIR),$(SCENARIOS))
 
 .PHONY: bench
-bench: ## The hit path beside its peers
+bench: ## The hit path beside its peers, and what a directory costs
 	cargo bench -q -p libisr-core --bench hit -- 100000 1
 	cargo bench -q -p libisr-core --bench hit -- 100000 2
+	cargo bench -q -p libisr-core --bench store
 
 # ---- install ------------------------------------------------------------------------------------------------------
 
