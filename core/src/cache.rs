@@ -393,16 +393,20 @@ impl Cache {
     /// again is harmless. Inside a callback of this cache it waits for nothing. What is stored is dropped; pages that somebody
     /// holds stay readable.
     pub fn close(&self, timeout: Duration) -> bool {
-        self.engine().close(timeout)
+        // In a child nothing is opened only to be closed.
+        let engine = self.0.0.get(|parent| Engine::after_fork(parent, true), |_| ());
+        engine.close(timeout)
     }
 
     /// Whether it is closed.
     pub fn is_closed(&self) -> bool {
-        self.engine().is_closed()
+        self.0.0.nearest().is_closed()
     }
 
     fn engine(&self) -> &Arc<Engine> {
-        self.0.0.get(|parent| Engine::after_fork(parent), |engine| engine.tell_open_trouble())
+        self.0
+            .0
+            .get(|parent| Engine::after_fork(parent, false), |engine| engine.tell_open_trouble())
     }
 
     /// The answer from the store at once, where the request is plain and the page is fresh.
