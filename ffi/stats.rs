@@ -75,8 +75,8 @@ pub unsafe extern "C" fn isr_cache_stats(
 /// A counter by its name.
 ///
 /// Names: `hits`, `stale`, `misses`, `revalidated`, `stale_errors`, `bypasses`, `errors` (requests by their outcome), `renders`,
-/// `render_failures`, `render_timeouts`, `loads`, `load_failures`, `too_large`, `invalidations`, `evictions`, and at the moment
-/// `entries_stored`, `bytes_stored`.
+/// `render_failures`, `render_timeouts`, `loads`, `load_failures`, `too_large`, `invalidations`, `evictions`; of the directory `disk_reads`,
+/// `disk_writes`, `disk_errors`; and at the moment `entries_stored`, `bytes_stored`, and of all processes `disk_bytes`.
 /// Errors: `ISR_STATUS_INVALID_ARGUMENT` for an unknown name.
 /// Threads: any.
 #[unsafe(no_mangle)]

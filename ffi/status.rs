@@ -36,6 +36,8 @@ pub enum isr_status {
     Finished = -10,
     /// A fault inside the library; please report it.
     Internal = -11,
+    /// The directory cannot be used; memory goes on alone. Told to the callback of `isr_options_set_on_trouble`, returned by no function.
+    Store = -12,
     /// The library panicked and was caught at its edge; the cache stays usable. Please report it.
     Panic = -100,
 }
@@ -53,6 +55,7 @@ const TABLE: &[(isr_status, &CStr, u16)] = &[
     (isr_status::Closed, c"closed", 503),
     (isr_status::Finished, c"finished", 500),
     (isr_status::Internal, c"internal", 500),
+    (isr_status::Store, c"store", 500),
     (isr_status::Panic, c"panic", 500),
 ];
 

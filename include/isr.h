@@ -137,6 +137,10 @@ enum isr_status
    */
   ISR_STATUS_INTERNAL = -11,
   /**
+   * The directory cannot be used; memory goes on alone. Told to the callback of `isr_options_set_on_trouble`, returned by no function.
+   */
+  ISR_STATUS_STORE = -12,
+  /**
    * The library panicked and was caught at its edge; the cache stays usable. Please report it.
    */
   ISR_STATUS_PANIC = -100,
@@ -419,14 +423,13 @@ typedef struct {
 } isr_str;
 
 /**
- * Renders one page: finish `job` with `isr_render_complete` or `isr_render_fail`, inside the call or later.
+ * Told of trouble with the directory of a cache: once of each kind. The cache goes on with what is in memory.
  *
- * `job` is borrowed: it is valid until the call returns. To finish it later, from any thread, take a reference with
- * `isr_render_ref` before returning and give it back with `isr_render_unref` after finishing. A job that nobody finished and
- * nobody holds is a failure; so it is no error to return early, and none to be late.
- * Called on the cache's threads, concurrently, with no lock held; may call back into the cache. Must not throw.
+ * `status`: `ISR_STATUS_STORE`. `message`: what failed; borrowed until the call returns.
+ * Called on any thread: one of the cache's, or one that calls it, also before `isr_cache_open` returns; with no lock held. Must not throw,
+ * and not block for long: whoever met the trouble waits for it.
  */
-typedef void (*isr_render_fn)(void *user_data, isr_render *job);
+typedef void (*isr_trouble_fn)(void *user_data, isr_status status, isr_str message);
 
 /**
  * Frees `user_data`; called exactly once, when no callback that got it can run any more, also where the call that was
@@ -435,6 +438,16 @@ typedef void (*isr_render_fn)(void *user_data, isr_render *job);
  * Threads: any.
  */
 typedef void (*isr_free_fn)(void *user_data);
+
+/**
+ * Renders one page: finish `job` with `isr_render_complete` or `isr_render_fail`, inside the call or later.
+ *
+ * `job` is borrowed: it is valid until the call returns. To finish it later, from any thread, take a reference with
+ * `isr_render_ref` before returning and give it back with `isr_render_unref` after finishing. A job that nobody finished and
+ * nobody holds is a failure; so it is no error to return early, and none to be late.
+ * Called on the cache's threads, concurrently, with no lock held; may call back into the cache. Must not throw.
+ */
+typedef void (*isr_render_fn)(void *user_data, isr_render *job);
 
 /**
  * A name and its value: a header field, or a value of a variant.
@@ -781,9 +794,9 @@ ISR_API isr_options *isr_options_new(void);
  * Sets an option that is a number of seconds, bytes or things.
  *
  * Seconds: `default_revalidate` (default never), `default_expire` (a year), `default_timeout` (60), `stale_if_error` (no limit); with a
- * fraction, and `ISR_NEVER` is never, or no limit. Bytes: `max_bytes` (256 MiB), `max_entry_bytes` (16 MiB). Whole numbers: `max_queue`
- * (1000), `threads` (8; more than 1024 are 1024), `max_variants` (64), `max_invalidations` (100,000). A part from 0 to 1:
- * `backoff_jitter` (0.1).
+ * fraction, and `ISR_NEVER` is never, or no limit. Bytes: `max_bytes` (256 MiB), `max_entry_bytes` (16 MiB), `max_disk_bytes` (16 GiB).
+ * Whole numbers: `max_queue` (1000), `threads` (8; more than 1024 are 1024), `max_variants` (64), `max_invalidations` (100,000). A part
+ * from 0 to 1: `backoff_jitter` (0.1). 0 or 1: `durable` (0).
  * Errors: `ISR_STATUS_INVALID_ARGUMENT` for an unknown name, a wrong type or a value out of its range. `storable_statuses` and
  * the length of `draft_secret` are checked by `isr_cache_open`.
  * Threads: any.
@@ -801,7 +814,8 @@ isr_status isr_options_set_number(isr_options *options,
 ISR_API isr_status isr_options_set_never(isr_options *options, const char *name);
 
 /**
- * Sets an option that is a text: `deployment` (default empty), `draft_secret` (at least 16 bytes; default random).
+ * Sets an option that is a text: `deployment` (default empty), `directory` (default none: memory alone), `draft_secret` (at least 16
+ * bytes; default random, the same for all who share a directory).
  *
  * Errors and threads: as for `isr_options_set_number`.
  */
@@ -829,6 +843,19 @@ isr_status isr_options_set_texts(isr_options *options,
  * Threads: any.
  */
 ISR_API isr_status isr_options_set_clock(isr_options *options, const isr_clock *clock);
+
+/**
+ * Makes a cache tell this function of trouble with its directory. Default, and NULL: nobody; the counter `disk_errors` grows anyhow.
+ *
+ * Ownership: `free_user_data` (may be NULL) is called exactly once with `user_data`: when these options are freed or have been given another
+ * function, and every cache that was opened with this one is closed and freed.
+ * Threads: any.
+ */
+ISR_API
+isr_status isr_options_set_on_trouble(isr_options *options,
+                                      isr_trouble_fn on_trouble,
+                                      void *user_data,
+                                      isr_free_fn free_user_data);
 
 /**
  * Frees the options. NULL is fine.
@@ -1962,8 +1989,8 @@ ISR_API isr_status isr_cache_stats(const isr_cache *cache, isr_stats **out);
  * A counter by its name.
  *
  * Names: `hits`, `stale`, `misses`, `revalidated`, `stale_errors`, `bypasses`, `errors` (requests by their outcome), `renders`,
- * `render_failures`, `render_timeouts`, `loads`, `load_failures`, `too_large`, `invalidations`, `evictions`, and at the moment
- * `entries_stored`, `bytes_stored`.
+ * `render_failures`, `render_timeouts`, `loads`, `load_failures`, `too_large`, `invalidations`, `evictions`; of the directory `disk_reads`,
+ * `disk_writes`, `disk_errors`; and at the moment `entries_stored`, `bytes_stored`, and of all processes `disk_bytes`.
  * Errors: `ISR_STATUS_INVALID_ARGUMENT` for an unknown name.
  * Threads: any.
  */

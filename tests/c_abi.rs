@@ -27,6 +27,11 @@ fn a_fork_is_refused() {
 }
 
 #[test]
+fn a_directory_is_kept_shared_and_its_trouble_told() {
+    check("directory", "c99", "tests/c/directory.c");
+}
+
+#[test]
 fn many_threads() {
     check("threads", "c99", "tests/c/threads.c");
 }

@@ -273,7 +273,7 @@ impl Cache {
             Ok(target) => target,
             Err(error) => return done(Err(error)),
         };
-        if only_generated && engine.stored(&target, engine.clock.now()).is_none() {
+        if only_generated && !engine.is_stored(&target) {
             return done(Ok(None));
         }
         let ask = engine.page_ask(target, Purpose::Regenerate, request.within);

@@ -90,6 +90,12 @@ impl From<ManualClock> for Clock {
     }
 }
 
+/// The clock that all processes of the machine share and that never jumps: leases between processes end by it, whatever clock
+/// a cache has.
+pub(crate) fn machine_steady() -> Time {
+    read(libc::CLOCK_MONOTONIC)
+}
+
 fn read(id: libc::clockid_t) -> Time {
     let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `ts` is a valid, writable timespec for the whole call.

@@ -18,6 +18,7 @@ use crate::pool::Ticket;
 use crate::render::{Context, Reason};
 use crate::route::{Params, Variant};
 use crate::site::Route;
+use crate::store::lease::LeaseId;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::timers::TimerId;
@@ -171,6 +172,12 @@ pub(crate) struct Flight {
     pub(crate) previous: Option<Arc<Page>>,
     /// The render or load that leads this load on its own thread.
     pub(crate) parent: Option<Context>,
+    /// Another process runs it.
+    pub(crate) elsewhere: Option<LeaseId>,
+    /// Tells other processes that this one runs it.
+    pub(crate) lease: Mutex<Option<LeaseId>>,
+    /// When it has taken too long, on the steady clock; `FAR` before it begins.
+    deadline: AtomicU64,
     /// Of a draft: nothing is stored, shared, or read from the store.
     pub(crate) live: bool,
     /// Whether others may wait for it.
@@ -205,6 +212,9 @@ impl Flight {
             reason,
             previous: None,
             parent: None,
+            elsewhere: None,
+            lease: Mutex::new(None),
+            deadline: AtomicU64::new(Time::FAR.nanos()),
             live: false,
             joinable: AtomicBool::new(true),
             started: AtomicU64::new(0),
@@ -233,6 +243,14 @@ impl Flight {
 
     pub(crate) fn set_started(&self, epoch: u64) {
         self.started.store(epoch, Ordering::SeqCst);
+    }
+
+    pub(crate) fn deadline(&self) -> Time {
+        Time::from_nanos(self.deadline.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn set_deadline(&self, deadline: Time) {
+        self.deadline.store(deadline.nanos(), Ordering::SeqCst);
     }
 
     /// Whether it began, or will begin, later than this epoch.

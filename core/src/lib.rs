@@ -25,6 +25,7 @@ mod render;
 mod route;
 mod site;
 mod stats;
+mod store;
 mod sync;
 mod threads;
 mod timers;

@@ -113,6 +113,9 @@ pub struct Page {
     clean_at: AtomicU64,
     /// The version of the routes at which its path was last matched.
     routes_seen: AtomicU32,
+    /// With a directory: the slot of its key there, and the version of that at which it was read or stored.
+    slot: AtomicU32,
+    version: AtomicU32,
 }
 
 /// The allocator's and the tables' cost of an entry, beside what is counted.
@@ -136,6 +139,8 @@ impl Page {
             place: Place::default(),
             clean_at: AtomicU64::new(parts.started),
             routes_seen: AtomicU32::new(0),
+            slot: AtomicU32::new(0),
+            version: AtomicU32::new(0),
             parts,
         }
     }
@@ -253,6 +258,21 @@ impl Page {
 
     pub(crate) fn set_routes_seen(&self, version: u32) {
         self.routes_seen.store(version, Ordering::Relaxed);
+    }
+
+    /// The slot of its key in the directory, and the version at which it was read or stored.
+    pub(crate) fn version(&self) -> (u32, u32) {
+        (self.slot.load(Ordering::Relaxed), self.version.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_version(&self, slot: u32, version: u32) {
+        self.slot.store(slot, Ordering::Relaxed);
+        self.version.store(version, Ordering::Relaxed);
+    }
+
+    /// Its parts, for the directory.
+    pub(crate) fn parts(&self) -> &Parts {
+        &self.parts
     }
 
     pub(crate) fn head<'a>(&'a self, answer: &Answer, conditions: &Conditions<'_>) -> Head<'a> {

@@ -101,7 +101,7 @@ mod tests {
 
     fn state(now: f64, hard: Option<f64>, soft: bool) -> Judged {
         let times = Times { generated: at(1000.0), revalidate: secs(60), expire: secs(100) };
-        judge(times, Verdict { hard_at: hard.map(at), soft }, at(now))
+        judge(times, Verdict { hard_at: hard.map(at), soft, removed: false }, at(now))
     }
 
     #[test]

@@ -5,17 +5,26 @@ mod runner;
 
 use std::path::Path;
 
-use runner::{Verdict, run, run_file, scenario_files};
+use runner::{Directories, Verdict, run, run_file, scenario_files};
 use serde_json::{Value, json};
 
 #[test]
 fn all_scenarios_pass() {
+    all_pass(Directories::Persistent);
+}
+
+#[test]
+fn all_scenarios_pass_with_a_directory() {
+    all_pass(Directories::All);
+}
+
+fn all_pass(directories: Directories) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/scenarios");
     let files = scenario_files(&[folder]).unwrap();
     assert!(files.len() > 50, "{} files", files.len());
     let mut failed = Vec::new();
     for file in files {
-        let report = run_file(&file);
+        let report = run_file(&file, directories);
         if let Verdict::Failed(lines) = report.verdict {
             failed.push(format!("{}: {}\n  {}", report.file, report.name, lines.join("\n  ")));
         }
@@ -48,7 +57,7 @@ fn good() -> Value {
 }
 
 fn verdict(scenario: Value) -> Verdict {
-    run("test.json".into(), scenario).verdict
+    run("test.json".into(), scenario, Directories::Persistent).verdict
 }
 
 #[test]
@@ -145,9 +154,4 @@ fn what_the_format_does_not_know_fails() {
             other => panic!("{pointer} {value}: {other:?}"),
         }
     }
-}
-
-#[test]
-fn a_directory_is_still_to_do() {
-    assert_eq!(verdict(spoilt("/cache", json!({"persist": true}))), Verdict::Todo("directory"));
 }

@@ -6,6 +6,15 @@
 
 namespace isr {
 
+namespace detail {
+
+template <class F>
+void on_trouble(void* user_data, isr_status status, isr_str message) noexcept {
+    quietly([&] { (*static_cast<F*>(user_data))(error(status, std::string(view(message)))); });
+}
+
+}  // namespace detail
+
 /// A manual clock: time travel for tests.
 class clock {
 public:
@@ -41,6 +50,19 @@ public:
     }
     options& clock(const isr::clock& clock) & {
         return done(isr_options_set_clock(get(), detail::held(clock.get(), "the isr::clock")));
+    }
+    /// `f(const isr::error&)` is told of trouble with the directory, on any thread; what it throws is dropped. The options and their
+    /// caches share it.
+    template <class F>
+    options& on_trouble(F&& f) & {
+        using kept = std::decay_t<F>;
+        static_assert(std::is_invocable_v<kept&, const error&>, "it takes const isr::error&");
+        return done(isr_options_set_on_trouble(get(), detail::on_trouble<kept>, new kept(std::forward<F>(f)),
+                                               detail::release<kept>));
+    }
+    template <class F>
+    options&& on_trouble(F&& f) && {
+        return std::move(on_trouble(std::forward<F>(f)));
     }
     options&& set(const std::string& name, double value) && { return std::move(set(name, value)); }
     options&& set(const std::string& name, std::string_view value) && { return std::move(set(name, value)); }

@@ -131,6 +131,14 @@ static void options(void) {
   REFUSED(isr_options_set_clock(NULL, NULL));
   REFUSED(isr_options_set_clock(options, (isr_clock *)options));
   SAYS("isr_clock");
+  int freed = 0;
+  REFUSED(isr_options_set_on_trouble(NULL, NULL, &freed, count_call));
+  CHECK(calls(&freed) == 1);
+  OK(isr_options_set_on_trouble(options, NULL, &freed, count_call));
+  CHECK(calls(&freed) == 2);
+  REFUSED(isr_options_set_number(options, "durable", 2));
+  REFUSED(isr_options_set_number(options, "max_disk_bytes", -1));
+  REFUSED(isr_options_set_text(options, "directory", NOT_UTF8));
   OK(isr_options_set_never(options, "default_expire"));
   OK(isr_options_set_number(options, "default_expire", ISR_NEVER));
   OK(isr_options_set_clock(options, NULL));
@@ -141,6 +149,10 @@ static void options(void) {
   REFUSED(isr_cache_open(ISR_ABI_VERSION, NULL, NULL));
   REFUSED(isr_cache_open(ISR_ABI_VERSION, (isr_options *)cache, &opened));
   CHECK(opened == (isr_cache *)&opened);
+  OK(isr_options_set_text(options, "directory", ISR_STR("")));
+  REFUSED(isr_cache_open(ISR_ABI_VERSION, options, &opened));
+  SAYS("directory");
+  OK(isr_options_set_text(options, "directory", ISR_STR("/nowhere/at/all")));
   OK(isr_options_set_text(options, "draft_secret", ISR_STR("short")));
   REFUSED(isr_cache_open(ISR_ABI_VERSION, options, &opened));
   SAYS("16");

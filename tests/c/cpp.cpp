@@ -1,7 +1,9 @@
 // isr.hpp: lambdas, exceptions, deferred completion, values that own themselves.
+#include <atomic>
 #include <cstdio>
 #include <cstdlib>
 #include <future>
+#include <memory>
 #include <thread>
 
 #include "isr.hpp"
@@ -281,6 +283,26 @@ static void builders_by_name() {
   CHECK(thrown([&] { gone.clock(clock); }) == ISR_STATUS_INVALID_ARGUMENT);
 }
 
+static void trouble_with_a_directory() {
+  auto told = std::make_shared<std::atomic<int>>(0);
+  {
+    isr::options options;
+    options.set("durable", true).on_trouble([](const isr::error&) {}).set("directory", "/dev/null/no directory");
+    options.on_trouble([told](const isr::error& e) {
+      CHECK(e.status() == ISR_STATUS_STORE && e.name() == "store" && e.what()[0] != '\0');
+      ++*told;
+      throw std::runtime_error("dropped");
+    });
+    const isr::options moved = std::move(options);
+    isr::cache cache(moved);
+    cache.page("/p", [](isr::render&) { return "memory goes on"; });
+    CHECK(cache.get("/p").body() == "memory goes on" && cache.get("/p").cache() == ISR_CACHE_WORD_HIT);
+    CHECK(*told == 1 && cache.stat("disk_errors") > 0);
+    CHECK(thrown([&] { options.on_trouble([](const isr::error&) {}); }) == ISR_STATUS_INVALID_ARGUMENT);
+  }
+  CHECK(told.use_count() == 1);
+}
+
 static void outcomes() {
   const isr::outcome<int> good(7), bad(isr::error(ISR_STATUS_BUSY, "busy"));
   CHECK(good && good.value() == 7 && !bad && bad.failure().status() == ISR_STATUS_BUSY);
@@ -314,6 +336,7 @@ int main() {
   results();
   lists_and_single_names();
   builders_by_name();
+  trouble_with_a_directory();
   outcomes();
   texts_as_views();
   std::puts("cpp: ok");

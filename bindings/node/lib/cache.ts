@@ -87,10 +87,10 @@ export class Cache {
 
   /** Opens a cache. Throws `invalid_argument` for an unknown option or a value out of its range. */
   constructor(options?: CacheOptions) {
-    const { named, clock, onFailure } = cacheOptions(options);
+    const { named, clock, onFailure, onTrouble } = cacheOptions(options);
     const id = ++lastCache;
     this.#native = guard(() => new native.NativeCache(isolate, id, named, clock));
-    this.#owner = { native: this.#native, renders: [], onFailure };
+    this.#owner = { native: this.#native, renders: [], onFailure, onTrouble };
     addOwner(id, this.#owner);
   }
 

@@ -13,6 +13,7 @@
  * - `closed`: the cache is closed
  * - `finished`: the job was finished before
  * - `internal`: a fault inside the library; please report it
+ * - `store`: the directory cannot be used; told to `onTrouble`, thrown by no call
  */
 export type ErrorKind = (typeof ERROR_KINDS)[number];
 
@@ -29,6 +30,7 @@ export const ERROR_KINDS = [
   'closed',
   'finished',
   'internal',
+  'store',
 ] as const;
 
 /** The `code` of an error: `ISR_` and the kind in upper case, such as `ISR_NO_ROUTE`. */

@@ -11,10 +11,11 @@ interface Waiting {
   progress?(progress: NativeProgress): void;
 }
 
-/** Handles of what runs; see jobs.ts. */
+/** Handles of what runs, and who is told of trouble; see jobs.ts. */
 interface Jobs {
   render(event: NativeEvent): void;
   load(event: NativeEvent, kept: unknown): void;
+  trouble(event: NativeEvent): void;
   /** Tells the jobs that were given up. */
   lookOver(): void;
 }
@@ -116,6 +117,9 @@ function handle(event: NativeEvent): void {
     }
     case 'progress':
       if (event.progress) waiting.get(id)?.progress?.(event.progress);
+      break;
+    case 'trouble':
+      jobs?.trouble(event);
       break;
     case 'release':
       kept.delete(id);

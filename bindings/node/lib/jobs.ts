@@ -15,7 +15,7 @@ import {
 import { IsrError } from './errors.js';
 import { keep, runJobsBy } from './isolate.js';
 import type { NativeCache, NativeEvent, NativeJob, NativeLoad, NativeRender } from './native.js';
-import type { OnFailure } from './options.js';
+import type { OnFailure, OnTrouble } from './options.js';
 import { Page } from './page.js';
 import type { PathParams } from './params.js';
 import { line, message, warning } from './report.js';
@@ -35,6 +35,7 @@ export interface Owner {
   readonly native: NativeCache;
   readonly renders: Render[];
   readonly onFailure: OnFailure | undefined;
+  readonly onTrouble: OnTrouble | undefined;
 }
 
 const scopes = new AsyncLocalStorage<Scope>();
@@ -222,10 +223,25 @@ function startRender(event: NativeEvent): void {
 }
 
 function report(owner: Owner, path: string, error: IsrError): void {
-  if (!owner.onFailure) return warning(`the render of ${path} failed, the last good page stays: ${line(error)}`);
-  const broken = (thrown: unknown): void => warning(`onFailure failed for ${path}: ${line(thrown)}`);
+  const { onFailure } = owner;
+  if (!onFailure) return warning(`the render of ${path} failed, the last good page stays: ${line(error)}`);
+  tell(() => onFailure({ path, error }), `onFailure failed for ${path}`);
+}
+
+function trouble(event: NativeEvent): void {
+  const owner = owners.get(event.id ?? 0)?.deref();
+  const { error } = event;
+  if (!owner || !(error instanceof IsrError)) return;
+  const { onTrouble } = owner;
+  if (!onTrouble) return warning(`trouble with the cache's directory, memory goes on alone: ${line(error)}`);
+  tell(() => onTrouble(error), 'onTrouble failed');
+}
+
+/** Calls a function of the user's; what it throws or rejects with becomes a warning. */
+function tell(call: () => unknown, failed: string): void {
+  const broken = (thrown: unknown): void => warning(`${failed}: ${line(thrown)}`);
   try {
-    const done: unknown = owner.onFailure({ path, error });
+    const done = call();
     if (isThenable(done)) done.then(undefined, broken);
   } catch (thrown) {
     broken(thrown);
@@ -258,4 +274,4 @@ function lookOver(): void {
   }
 }
 
-runJobsBy({ render: startRender, load: startLoad, lookOver });
+runJobsBy({ render: startRender, load: startLoad, trouble, lookOver });

@@ -114,7 +114,7 @@ export interface NativeProgress {
 export type Outcome = NativeAnswer | NativeData | NativeReport | boolean | null;
 
 export interface NativeEvent {
-  kind: 'render' | 'load' | 'resolve' | 'reject' | 'progress' | 'release';
+  kind: 'render' | 'load' | 'resolve' | 'reject' | 'progress' | 'trouble' | 'release';
   id?: number;
   render?: NativeRender;
   load?: NativeLoad;
@@ -187,7 +187,7 @@ export interface Native {
   NativeCache: new (
     isolate: NativeIsolate,
     id: number,
-    options: { name: string; value: Seconds | string | string[] }[],
+    options: { name: string; value: number | boolean | string | string[] }[],
     clock: NativeClock | undefined,
   ) => NativeCache;
   errorKinds(): { kind: ErrorKind; code: number; httpStatus: number }[];

@@ -2,7 +2,7 @@
 import { ManualClock } from './clock.js';
 import { callback, flag, flatTexts, known, maybeSeconds, object, plainObject, text, texts, wrong } from './check.js';
 import type { IsrError } from './errors.js';
-import type { Named, NativeClock, NativeRoute, Seconds } from './native.js';
+import type { Named, NativeClock, NativeRoute } from './native.js';
 
 /** Options of a cache. Seconds are numbers, `false` is never or no limit. */
 export interface CacheOptions {
@@ -32,10 +32,22 @@ export interface CacheOptions {
   maxInvalidations?: number | undefined;
   /** Statuses that may be stored. Default 200, 203, 301, 302, 303, 307, 308, 404, 410. */
   storableStatuses?: readonly number[] | undefined;
-  /** Signs draft tokens; at least 16 bytes. Default random: tokens of this cache alone. */
+  /** Signs draft tokens; at least 16 bytes. Default random: tokens of this cache, or of all who share its directory. */
   draftSecret?: string | undefined;
   /** Encodings in which pages are kept beside the plain one. Default none. */
   precompress?: readonly ('br' | 'gzip' | 'zstd')[] | undefined;
+  /**
+   * Where pages, data entries and invalidations are kept over restarts, and shared with all processes and workers of the
+   * machine that open the same directory. Made if it is not there. Default none: memory alone.
+   */
+  directory?: string | undefined;
+  /** Bytes of the directory's disk for pages and data entries; whole blocks of 4 KiB count. Default 16 GiB. */
+  maxDiskBytes?: number | undefined;
+  /**
+   * Whether stored pages and invalidations are on the disk (fsync) before a call returns, so that not even a power loss undoes
+   * them. Default `false`: they survive the death of any process, not that of the machine.
+   */
+  durable?: boolean | undefined;
   /** Where time is read. Default the system's clock. */
   clock?: ManualClock | undefined;
   /**
@@ -43,6 +55,11 @@ export interface CacheOptions {
    * last good page. Default: a warning by `process.emitWarning`. What it throws or rejects with becomes such a warning.
    */
   onFailure?: OnFailure | undefined;
+  /**
+   * Called once for each kind of trouble with the directory; the cache goes on in memory alone. Default: a warning by
+   * `process.emitWarning`. What it throws or rejects with becomes such a warning. It does not keep the process alive.
+   */
+  onTrouble?: OnTrouble | undefined;
 }
 
 /** A failed render of a stored page. */
@@ -55,6 +72,9 @@ export interface Failure {
 
 /** Is told of failed renders; see {@link CacheOptions.onFailure}. */
 export type OnFailure = (failure: Failure) => void | Promise<void>;
+
+/** Is told of trouble with the directory, an error of kind `store`; see {@link CacheOptions.onTrouble}. */
+export type OnTrouble = (error: IsrError) => void | Promise<void>;
 
 /** Parameters by name: a string, or a list for a catch-all. */
 export type RouteParams = Record<string, string | readonly string[]>;
@@ -100,12 +120,13 @@ const ROUTE_KEYS = [
   'vary',
 ] as const;
 
-type NativeOption = { name: string; value: Seconds | string | string[] };
+type NativeOption = { name: string; value: number | boolean | string | string[] };
 
 interface OpenOptions {
   named: NativeOption[];
   clock: NativeClock | undefined;
   onFailure: OnFailure | undefined;
+  onTrouble: OnTrouble | undefined;
 }
 
 /** Options as the addon takes them: the core's table decides which names there are. */
@@ -113,13 +134,16 @@ export function cacheOptions(options: CacheOptions | undefined): OpenOptions {
   const named: NativeOption[] = [];
   let clock: NativeClock | undefined;
   let onFailure: OnFailure | undefined;
+  let onTrouble: OnTrouble | undefined;
   for (const [name, value] of Object.entries(options === undefined ? {} : plainObject('options', options))) {
     if (value === undefined) continue;
     if (name === 'clock') clock = ManualClock.native(value);
     else if (name === 'onFailure') onFailure = callback('onFailure', value) as OnFailure;
+    else if (name === 'onTrouble') onTrouble = callback('onTrouble', value) as OnTrouble;
+    else if (name === 'durable') named.push({ name, value: flag('durable', value) });
     else named.push({ name: text('the name of an option', name), value: optionValue(name, value) });
   }
-  return { named, clock, onFailure };
+  return { named, clock, onFailure, onTrouble };
 }
 
 function optionValue(name: string, value: unknown): NativeOption['value'] {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use isr_core::{
-    Cache, CacheWord, Context, DataOptions, Error, ErrorKind, PathType, Put, Request, Started,
-    TagOptions, Variant,
+    Cache, CacheWord, Context, DataOptions, Error, ErrorKind, OnTrouble, PathType, Put, Request,
+    Started, TagOptions, Variant,
 };
 use napi::bindgen_prelude::BigInt;
 use napi::{Env, Result};
@@ -105,7 +105,7 @@ fn request<'a>(
 
 #[napi]
 impl NativeCache {
-    /// Opens a cache. `id` comes back with each of its renders.
+    /// Opens a cache. `id` comes back with each of its renders, and with trouble.
     #[napi(constructor, catch_unwind)]
     pub fn new(
         env: &Env,
@@ -115,14 +115,20 @@ impl NativeCache {
         clock: Option<&NativeClock>,
     ) -> Result<NativeCache> {
         let shared = isolate.shared.clone();
+        let told = shared.clone();
         let opened = options(named).and_then(|mut options| {
             if let Some(manual) = clock {
                 options.clock = manual.clock.clone().into();
             }
+            options.on_trouble = Some(OnTrouble(Arc::new(move |error: &Error| {
+                told.push(Event::Trouble { cache: id, error: error.clone() });
+            })));
             Cache::open(options).map_err(|e| in_camel_case(&e))
         });
         let cache = opened.map_err(|e| error::throw(env, &shared, &e))?;
         shared.add_cache(&cache);
+        // Trouble with its directory shall be told even if the loop has nothing else to do.
+        shared.hold_if_told(env);
         Ok(NativeCache { shared, cache, id })
     }
 

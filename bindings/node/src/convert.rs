@@ -147,13 +147,14 @@ pub(crate) fn options(named: Vec<JsOption>) -> Result<Options, Error> {
             return Err(Error::new(
                 ErrorKind::InvalidArgument,
                 format!(
-                    "unknown option \"{name}\"; known are clock, onFailure, {}",
+                    "unknown option \"{name}\"; known are clock, onFailure, onTrouble, {}",
                     option_names().join(", ")
                 ),
             ));
         };
         let value = match value {
             Either4::A(number) => OptionValue::Number(number),
+            Either4::B(flag) if *known == "durable" => OptionValue::Number(f64::from(flag)),
             Either4::B(false) => OptionValue::Never,
             Either4::B(true) => OptionValue::Text("true".to_string()),
             Either4::C(text) => OptionValue::Text(text),

@@ -22,6 +22,8 @@ pub(crate) enum Event {
     Done { id: i64, outcome: std::result::Result<Outcome, Error> },
     /// A prerender has come on.
     Progress { id: i64, progress: PrerenderProgress },
+    /// Something is wrong with a cache's directory.
+    Trouble { cache: u32, error: Error },
     /// A value kept in JavaScript is not needed any more.
     Released(i64),
 }
@@ -40,9 +42,9 @@ pub(crate) enum Outcome {
 /// An event as JavaScript sees it: `kind` says which of the other fields are there.
 #[napi(object, object_from_js = false)]
 pub struct JsEvent {
-    /// `render`, `load`, `resolve`, `reject`, `progress` or `release`.
+    /// `render`, `load`, `resolve`, `reject`, `progress`, `trouble` or `release`.
     pub kind: &'static str,
-    /// Of the promise, the loader, or the kept value.
+    /// Of the promise, the loader, the cache, or the kept value.
     pub id: Option<i64>,
     pub render: Option<JsRender>,
     pub load: Option<JsLoad>,
@@ -85,7 +87,10 @@ impl Event {
         match self {
             Event::Render { job, .. } => Job::Render(job).abandon(),
             Event::Load { job, .. } => Job::Load(job).abandon(),
-            Event::Done { .. } | Event::Progress { .. } | Event::Released(_) => {}
+            Event::Done { .. }
+            | Event::Progress { .. }
+            | Event::Trouble { .. }
+            | Event::Released(_) => {}
         }
     }
 
@@ -119,6 +124,10 @@ impl Event {
             Event::Progress { id, progress } => {
                 JsEvent { progress: Some(progress.into()), ..empty("progress", Some(id)) }
             }
+            Event::Trouble { cache, error } => JsEvent {
+                error: Some(error::object(env, shared, &error)?),
+                ..empty("trouble", Some(i64::from(cache)))
+            },
             Event::Released(id) => empty("release", Some(id)),
         })
     }

@@ -118,6 +118,13 @@ impl Shared {
         }
     }
 
+    /// As [`hold`](Shared::hold), if events wait: until they have been seen.
+    pub(crate) fn hold_if_told(&self, env: &Env) {
+        if self.queue.lock().as_ref().is_some_and(|queue| !queue.is_empty()) {
+            self.hold(env);
+        }
+    }
+
     /// As [`hold`](Shared::hold), if a cache of this isolate has anything to do.
     pub(crate) fn hold_if_busy(&self, env: &Env) {
         if self.is_busy() {

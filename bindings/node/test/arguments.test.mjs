@@ -33,8 +33,11 @@ test('options of a cache', () => {
     storableStatuses: [200, 404],
     draftSecret: '0123456789abcdef',
     precompress: ['br', 'gzip', 'zstd'],
+    maxDiskBytes: 1 << 20,
+    durable: true,
     clock: undefined,
     onFailure: () => {},
+    onTrouble: () => {},
   };
   for (const [name, value] of Object.entries(ok)) new Cache({ [name]: value });
   const wrong = {
@@ -48,7 +51,11 @@ test('options of a cache', () => {
     draftSecret: ['short'],
     precompress: [['lzma'], [{}]],
     clock: [{}, 7, Date],
+    directory: ['', '\ud800', 7, true],
+    maxDiskBytes: [-1, 0.5, '8'],
+    durable: [1, 0, 'true', null],
     onFailure: [null, {}, 'x', true],
+    onTrouble: [null, {}, 'x', true],
   };
   for (const [name, values] of Object.entries(wrong)) {
     for (const value of values) {
@@ -61,7 +68,7 @@ test('options of a cache', () => {
   }
   assert.throws(
     () => new Cache({ maxBytez: 1 }),
-    isr('invalid_argument', 'unknown option "maxBytez"; known are clock, onFailure, deployment, maxBytes'),
+    isr('invalid_argument', 'unknown option "maxBytez"; known are clock, onFailure, onTrouble, deployment, maxBytes'),
   );
   assert.throws(() => new Cache({ max_bytes: 1 }), isr('invalid_argument', 'unknown option "max_bytes"'));
   assert.throws(() => new Cache(JSON.parse('{"__proto__":1}')), isr('invalid_argument', '__proto__'));

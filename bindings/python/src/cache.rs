@@ -12,7 +12,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::bridge::{block, failures, later, not_in_a_loop};
-use crate::convert::{arg, lifetime, one_or_more, option, path_text, text, variant};
+use crate::convert::{arg, file_path, lifetime, one_or_more, option, path_text, text, variant};
 use crate::data::Read;
 use crate::errors::{OrRaise, invalid, raise, show};
 use crate::fork::Owned;
@@ -127,19 +127,26 @@ fn on_progress(progress: Option<Py<PyAny>>) -> Option<OnProgress> {
 #[pymethods]
 impl Cache {
     #[new]
-    #[pyo3(signature = (*, clock = None, **options))]
+    #[pyo3(signature = (*, clock = None, on_trouble = None, **options))]
     fn new(
+        py: Python<'_>,
         clock: Option<&Bound<'_, PyAny>>,
+        on_trouble: Option<Py<PyAny>>,
         options: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<Cache> {
         guard(|| {
-            let mut core =
-                isr_core::Options { clock: crate::clock::clock(clock)?, ..Default::default() };
+            let mut core = isr_core::Options {
+                clock: crate::clock::clock(clock)?,
+                on_trouble: on_trouble.map(crate::trouble::on_trouble),
+                ..Default::default()
+            };
             for (name, value) in options.into_iter().flatten() {
-                let name = text("an option's name", &name)?;
-                core.set(name, option(name, &value)?).or_raise()?;
+                match text("an option's name", &name)? {
+                    "directory" => core.directory = Some(file_path("directory", &value)?),
+                    name => core.set(name, option(name, &value)?).or_raise()?,
+                }
             }
-            let core = isr_core::Cache::open(core).or_raise()?;
+            let core = py.detach(|| isr_core::Cache::open(core)).or_raise()?;
             Ok(Cache { core: Some(Owned::new(core)), has_async: AtomicBool::new(false) })
         })
     }

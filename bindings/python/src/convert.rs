@@ -1,5 +1,7 @@
 //! Python values as the core's, with errors that name the value and the rule.
 
+use std::path::PathBuf;
+
 use isr_core::{Error, ErrorKind, Lifetime, OptionValue, ParamValue, Params, Variant};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
@@ -153,13 +155,19 @@ pub fn option(name: &str, value: &Bound<'_, PyAny>) -> PyResult<OptionValue> {
             Ok(seconds(name, value)?.map_or(OptionValue::Never, OptionValue::Number))
         }
         "backoff_jitter" => plain_number(name, "a number (int or float)", value),
-        "max_bytes" | "max_entry_bytes" | "max_queue" | "threads" | "max_variants"
-        | "max_invalidations" => plain_number(name, "a whole number (int)", value),
+        "durable" => Ok(OptionValue::Number(f64::from(flag(name, value)?))),
+        "max_bytes" | "max_entry_bytes" | "max_disk_bytes" | "max_queue" | "threads"
+        | "max_variants" | "max_invalidations" => plain_number(name, "a whole number (int)", value),
         _ => Err(invalid(format!(
-            "unknown option \"{name}\"; known are {}, clock",
+            "unknown option \"{name}\"; known are {}, on_trouble, clock",
             isr_core::Options::NAMES.join(", ")
         ))),
     }
+}
+
+/// A path of the file system.
+pub fn file_path(name: &str, value: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
+    value.extract().map_err(|_| wrong_type(name, "a str or an os.PathLike of str", value))
 }
 
 fn plain_number(name: &str, rule: &str, value: &Bound<'_, PyAny>) -> PyResult<OptionValue> {

@@ -7,12 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use isr_core::{Error, ErrorKind};
 use pyo3::prelude::*;
 
+use crate::trouble::forget_telling;
+
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 
 /// Told by `os.register_at_fork`, in the child.
 #[pyfunction(name = "_after_fork")]
 pub fn after_fork() {
     GENERATION.fetch_add(1, Ordering::Relaxed);
+    forget_telling();
 }
 
 /// A value of the core that belongs to the process which made it. In a forked child it is neither used nor dropped.

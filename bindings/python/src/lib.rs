@@ -15,6 +15,7 @@ mod page;
 mod result;
 mod route;
 mod thread;
+mod trouble;
 
 use pyo3::prelude::*;
 

@@ -6,12 +6,14 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 
 use crate::errors::let_go;
+use crate::trouble::finish_telling;
 
 static EXITING: AtomicBool = AtomicBool::new(false);
 
 /// Told by `atexit`, when the caches are closed: from here on no thread of theirs enters the interpreter.
 #[pyfunction(name = "_interpreter_exits")]
-pub fn interpreter_exits() {
+pub fn interpreter_exits(py: Python<'_>) {
+    finish_telling(py);
     EXITING.store(true, Ordering::Release);
 }
 

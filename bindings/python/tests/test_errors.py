@@ -7,6 +7,7 @@ import itertools
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import libisr
@@ -41,7 +42,7 @@ def test_every_option_knows_its_type(name: str) -> None:
         libisr.Cache(**wrong)
 
 
-def test_every_option_is_taken() -> None:
+def test_every_option_is_taken(tmp_path: Path) -> None:
     options: dict[str, Any] = {
         "deployment": "d",
         "max_bytes": 1 << 20,
@@ -58,6 +59,9 @@ def test_every_option_is_taken() -> None:
         "storable_statuses": [200, 404],
         "draft_secret": "0123456789abcdef",
         "precompress": ("gzip", "br"),
+        "directory": tmp_path,
+        "max_disk_bytes": 1 << 20,
+        "durable": True,
     }
     assert set(options) == set(_libisr.OPTIONS)
     with libisr.Cache(**options) as cache:
@@ -413,7 +417,7 @@ def wrong_calls() -> dict[str, tuple[Callable[[libisr.Cache], object], type[Exce
         "result redirect headers": (lambda c: module.redirect("/", headers="a"), type_, "headers must be a dict"),
         "result redirect twice": (lambda c: module.redirect("/", headers={"Location": "/"}), invalid, "location"),
         "cache unknown": (lambda c: module.Cache(size=1), invalid, 'unknown option "size"; known are deployment'),
-        "cache unknown clock": (lambda c: module.Cache(size=1), invalid, "precompress, clock"),
+        "cache unknown clock": (lambda c: module.Cache(size=1), invalid, "durable, on_trouble, clock"),
         "cache threads": (lambda c: module.Cache(threads=0), invalid, "threads"),
         "cache jitter": (lambda c: module.Cache(backoff_jitter=2), invalid, "backoff_jitter"),
         "cache type": (

@@ -20,9 +20,10 @@ def test_there_are_scenarios() -> None:
 
 @pytest.mark.parametrize("use_async", [False, True], ids=["sync", "async"])
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_scenario(file: Path, use_async: bool) -> None:
-    report = run_file(file, use_async)
-    assert report.verdict != "failed", "\n".join(report.lines)
+@pytest.mark.parametrize("with_directory", [False, True], ids=["memory", "directory"])
+def test_scenario(file: Path, use_async: bool, with_directory: bool) -> None:
+    report = run_file(file, use_async, with_directory)
+    assert report.verdict == "passed", "\n".join(report.lines)
 
 
 GOOD: dict[str, Any] = {
@@ -147,7 +148,7 @@ def test_tap(tmp_path: Path) -> None:
     scenarios = {
         "a-good": GOOD,
         "b-bad": spoilt("steps 3 counts", {"/p/1": 2}) | {"name": "b #1\nx"},
-        "c-todo": spoilt("cache", {"persist": True}),
+        "c-persist": spoilt("cache", {"persist": True}),
     }
     for name, scenario in scenarios.items():
         (tmp_path / f"{name}.json").write_text(json.dumps(scenario))
@@ -165,11 +166,11 @@ def test_tap(tmp_path: Path) -> None:
     assert lines[:3] == ["1..4", "ok 1 - python a-good.json: n", "not ok 2 - python b-bad.json: b \\#1\\nx"]
     assert lines[3].startswith("# step 4 of 11: ")
     assert lines[4] == "#   /p/1: expected 2, got 1"
-    assert lines[5] == "not ok 3 - python c-todo.json: n # TODO directory"
+    assert lines[5] == "ok 3 - python c-persist.json: n"
     assert lines[6] == "not ok 4 - python d-broken.json: (not JSON)"
-    assert tap("--async", tmp_path / "a-good.json", tmp_path / "c-todo.json") == (
+    assert tap("--async", tmp_path / "a-good.json", tmp_path / "c-persist.json") == (
         0,
-        ["1..2", "ok 1 - python-async a-good.json: n", "not ok 2 - python-async c-todo.json: n # TODO directory"],
+        ["1..2", "ok 1 - python-async a-good.json: n", "ok 2 - python-async c-persist.json: n"],
     )
     (tmp_path / "empty").mkdir()
     assert tap(tmp_path / "empty") == (1, [])

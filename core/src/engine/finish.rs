@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::answer::{Answer, CacheWord, State};
 use crate::clock::Time;
-use crate::engine::pages::Stored;
+use crate::engine::lookup::Found;
 use crate::engine::result::Outcome;
 use crate::engine::run::Inside;
 use crate::engine::{Engine, Step};
@@ -16,6 +16,8 @@ use crate::links;
 use crate::memory::Inserted;
 use crate::page::{Page, PageResult};
 use crate::policy;
+use crate::store::Saved;
+use crate::store::lease::Ended;
 use crate::sync::atomic::Ordering;
 
 /// A recorded outcome, as the waiters see it.
@@ -32,6 +34,21 @@ enum Recorded {
         removed: bool,
     },
     Failed(Error),
+}
+
+impl Recorded {
+    /// What other processes are told.
+    fn ended(&self) -> Ended {
+        match self {
+            Recorded::Page { personal: true, .. } => Ended::Unshared,
+            Recorded::Page { .. } => Ended::Done,
+            // That is this process's own matter: others begin anew.
+            Recorded::Failed(e) if matches!(e.kind(), ErrorKind::Closed | ErrorKind::Busy) => {
+                Ended::Done
+            }
+            Recorded::Failed(e) => Ended::Failed(e.clone()),
+        }
+    }
 }
 
 impl Engine {
@@ -87,12 +104,29 @@ impl Engine {
             return false;
         }
         let now = self.clock.now();
+        // The process may have stood still past the time-out: then others have taken over.
+        let is_late = self.clock.steady() > flight.deadline();
+        let outcome = match outcome {
+            Outcome::Store(_) | Outcome::Pass { .. } if is_late => {
+                Outcome::Fail(self.timeout_error(flight))
+            }
+            other => other,
+        };
+        let saved = match &outcome {
+            Outcome::Store(page) if !flight.live => self.save(&flight.what, page),
+            _ => Saved::No,
+        };
+        let found = match &outcome {
+            Outcome::Store(page) => Found { page: Some(page.clone()), key: None, version: 0 },
+            _ => self.look_up(&flight.what),
+        };
         let (recorded, waiters) = {
             let mut shard = self.table.lock(flight.key());
-            let recorded = self.record(&mut shard, flight, outcome);
+            let recorded = self.record(&mut shard, flight, outcome, saved, &found);
             shard.remove(flight);
             (recorded, std::mem::take(&mut *flight.waiters.lock()))
         };
+        self.release(flight, &recorded.ended());
         if let Some(timer) = flight.timer.lock().take() {
             self.timers.cancel(timer);
         }
@@ -102,18 +136,24 @@ impl Engine {
             self.abandon_loads_of(flight);
         }
         for waiter in waiters {
-            self.settle(waiter, flight, &recorded, now);
+            match &recorded {
+                Recorded::Page { .. } => self.settle(waiter, flight, &recorded, now),
+                Recorded::Failed(error) => self.settle_failure(waiter, flight, error, &found),
+            }
         }
         self.in_flight.end();
         true
     }
 
-    fn record(&self, shard: &mut Shard, flight: &Flight, outcome: Outcome) -> Recorded {
+    fn record(
+        &self,
+        shard: &mut Shard,
+        flight: &Flight,
+        outcome: Outcome,
+        saved: Saved,
+        found: &Found,
+    ) -> Recorded {
         let key = flight.key();
-        let path = match &flight.what {
-            What::Page(t) => Some((t.path.as_str(), t.routes_version)),
-            What::Data(_) => None,
-        };
         match outcome {
             Outcome::Store(page) | Outcome::Pass { page, .. } if flight.live => Recorded::Page {
                 page,
@@ -124,13 +164,7 @@ impl Engine {
             },
             Outcome::Store(page) => {
                 shard.troubles.pop(key);
-                let inserted = match path {
-                    Some((path, version)) => {
-                        page.set_routes_seen(version);
-                        self.insert_unless_removed(path, &page)
-                    }
-                    None => self.memory.insert(page.clone(), || false),
-                };
+                let inserted = self.insert(&flight.what, &page, saved);
                 if inserted == Inserted::TooLarge {
                     self.counters.too_large.add();
                 }
@@ -143,10 +177,10 @@ impl Engine {
                 }
             }
             Outcome::Pass { page, personal, remove } => {
-                if remove && let Some((path, _)) = path {
-                    self.remove_older(path, flight.started());
+                if remove && let What::Page(target) = &flight.what {
+                    self.remove_older(&target.path, flight.started());
                 }
-                let stored = self.memory.peek(key);
+                let stored = found.page.as_ref().filter(|_| !remove);
                 let wait =
                     stored.map_or(Lifetime::ZERO, |p| policy::backoff_base(Some(p.revalidate())));
                 let retry_at = self.clock.steady().plus(wait);
@@ -159,13 +193,13 @@ impl Engine {
                 Recorded::Page { page, stored: false, storable: false, personal, removed: false }
             }
             Outcome::Fail(error) => {
-                self.record_failure(shard, flight, &error);
+                self.record_failure(shard, flight, &error, found);
                 Recorded::Failed(error)
             }
         }
     }
 
-    fn record_failure(&self, shard: &mut Shard, flight: &Flight, error: &Error) {
+    fn record_failure(&self, shard: &mut Shard, flight: &Flight, error: &Error, found: &Found) {
         if matches!(error.kind(), ErrorKind::Closed | ErrorKind::Busy) {
             return;
         }
@@ -176,7 +210,18 @@ impl Engine {
         if error.kind() == ErrorKind::Timeout {
             self.counters.render_timeouts.add();
         }
-        let stored = self.memory.peek(flight.key());
+        self.note_failure(shard, flight, error, found);
+    }
+
+    /// Remembers a failure: the next attempt waits.
+    pub(crate) fn note_failure(
+        &self,
+        shard: &mut Shard,
+        flight: &Flight,
+        error: &Error,
+        found: &Found,
+    ) {
+        let stored = self.newest(flight.key(), found);
         if flight.live || stored.as_ref().is_some_and(|p| p.started() > flight.started()) {
             return;
         }
@@ -229,55 +274,59 @@ impl Engine {
 
     /// Answers one who waited, or lets him ask again where this result is not for him.
     fn settle(self: &Arc<Self>, waiter: Waiter, flight: &Flight, recorded: &Recorded, now: Time) {
+        let Recorded::Page { page, stored, storable, personal, removed } = recorded else { return };
+        if *personal && !waiter.owns {
+            return self.ask_again(waiter);
+        }
         let ask = &waiter.ask;
         let inside = self.inside(ask);
-        let result = match recorded {
-            Recorded::Page { personal: true, .. } if !waiter.owns => return self.ask_again(waiter),
-            Recorded::Page { page, stored, storable, removed, .. } => {
-                let too_old = !flight.live
-                    && self.inv.between(
-                        page.names(),
-                        flight.started(),
-                        ask.asked,
-                        inside.is_some(),
-                        now,
-                    );
-                // What it read itself may be older than a path call that covers the page asked for.
-                let floor = inside.map_or(0, |w| w.0.data_floor.load(Ordering::SeqCst));
-                if too_old || (inside.is_some() && !flight.live && page.oldest() <= floor) {
-                    return self.ask_again(waiter);
-                }
-                if let Some(inside) = inside {
-                    inside.0.deps.lock().add_entry(page);
-                }
-                let word =
-                    if *storable { ask.word.unwrap_or(CacheWord::Miss) } else { CacheWord::Bypass };
-                let invalidated = *removed || (*storable && self.judge(page, now).invalidated);
-                Ok(Answer { page: page.clone(), word, stored: *stored, invalidated, now })
-            }
-            Recorded::Failed(error) => {
-                if let (Some(inside), What::Data(target)) = (inside, &ask.what) {
-                    let mut deps = inside.0.deps.lock();
-                    deps.add(target.revalidate, &target.tags);
-                    let nested = flight.deps.lock();
-                    deps.add(nested.revalidate, &nested.tags);
-                }
-                self.instead_of(error, ask, now)
-            }
-        };
+        let too_old = !flight.live
+            && self.inv.between(page.names(), flight.started(), ask.asked, inside.is_some(), now);
+        // What it read itself may be older than a path call that covers the page asked for.
+        let floor = inside.map_or(0, |w| w.0.data_floor.load(Ordering::SeqCst));
+        if too_old || (inside.is_some() && !flight.live && page.oldest() <= floor) {
+            return self.ask_again(waiter);
+        }
+        if let Some(inside) = inside {
+            inside.0.deps.lock().add_entry(page);
+        }
+        let word = if *storable { ask.word.unwrap_or(CacheWord::Miss) } else { CacheWord::Bypass };
+        let invalidated = *removed || (*storable && !self.verdict(page, now).is_clean());
+        let answer = Answer { page: page.clone(), word, stored: *stored, invalidated, now };
+        self.tell(waiter, Ok(answer));
+    }
+
+    /// Answers one who waited for what failed.
+    pub(crate) fn settle_failure(
+        self: &Arc<Self>,
+        waiter: Waiter,
+        flight: &Flight,
+        error: &Error,
+        found: &Found,
+    ) {
+        let ask = &waiter.ask;
+        if let (Some(inside), What::Data(target)) = (self.inside(ask), &ask.what) {
+            let mut deps = inside.0.deps.lock();
+            deps.add(target.revalidate, &target.tags);
+            let nested = flight.deps.lock();
+            deps.add(nested.revalidate, &nested.tags);
+        }
+        let result = self.instead_of(error, ask, found);
         self.tell(waiter, result);
     }
 
     /// What one who waited for a failed render gets: the last good page where there is one for him, else the error.
-    fn instead_of(&self, error: &Error, ask: &Ask, now: Time) -> Result<Answer, Error> {
+    fn instead_of(&self, error: &Error, ask: &Ask, found: &Found) -> Result<Answer, Error> {
         let keeps_last_good = match ask.purpose {
             Purpose::Get | Purpose::Prefetch => true,
             Purpose::Read => self.inside(ask).is_none(),
             Purpose::Draft | Purpose::Regenerate | Purpose::Prerender => false,
         };
-        let page = self.memory.peek(ask.what.key()).filter(|_| keeps_last_good);
-        let Some(page) = page else { return Err(error.clone()) };
-        let stored = Stored { judged: self.judge(&page, now), page };
+        let now = self.clock.now();
+        let page = self.newest(ask.what.key(), found).filter(|_| keeps_last_good);
+        let Some(stored) = page.and_then(|page| self.judged(page, now)) else {
+            return Err(error.clone());
+        };
         match stored.judged.state {
             State::Fresh => {
                 Ok(self.stored_answer(&stored, ask.word.unwrap_or(CacheWord::Hit), now))
@@ -287,7 +336,7 @@ impl Engine {
         }
     }
 
-    fn ask_again(self: &Arc<Self>, waiter: Waiter) {
+    pub(crate) fn ask_again(self: &Arc<Self>, waiter: Waiter) {
         end_link(&waiter.ask, waiter.link);
         let ask = Ask { again: true, ..waiter.ask };
         let purpose = ask.purpose;

@@ -95,9 +95,9 @@ impl Engine {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let names: Vec<&str> = paths.iter().map(String::as_str).collect();
-        let epoch = self.inv.remove_pages(&names, None);
+        let epoch = self.inv.remove_pages(&names, None, self.clock.now());
         for path in &names {
-            self.memory.remove_path(path, epoch);
+            self.forget(path, epoch);
         }
         self.counters.invalidations.add();
         Ok(())

@@ -1,10 +1,12 @@
 //! The engine: decides what each request gets, runs renders and loads, records their results.
 //!
-//! `pages` and `reads` decide, `waiting` joins or begins a flight, `run` calls back, `result` turns what a callback gave into
-//! an entry, `finish` records it and answers.
+//! `lookup` finds what is stored, `pages` and `reads` decide, `waiting` joins or begins a flight, `elsewhere` waits for one of
+//! another process, `run` calls back, `result` turns what a callback gave into an entry, `finish` records it and answers.
 
+mod elsewhere;
 mod finish;
 mod invalidate;
+mod lookup;
 mod pages;
 mod passive;
 mod prerender;
@@ -13,24 +15,26 @@ mod result;
 mod run;
 mod waiting;
 
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::answer::Answer;
-use crate::clock::{Clock, Time};
+use crate::clock::Clock;
 use crate::draft;
+use crate::engine::elsewhere::Elsewhere;
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Ask, Done, Flight, FlightTable, What};
 use crate::invalidation::Invalidations;
 use crate::memory::Memory;
 use crate::options::{Options, RouteOptions};
-use crate::page::Page;
-use crate::policy::{self, Judged};
 use crate::pool::Pool;
 use crate::render::Renderer;
 use crate::route::Router;
 use crate::site::Route;
 use crate::stats::{Activity, Counters, Flights, Stats};
+use crate::store::{Opened, Store, Trouble, Troubles};
 use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::timers::Timers;
@@ -43,6 +47,11 @@ pub(crate) struct Engine {
     pub(crate) clock: Clock,
     pub(crate) inv: Invalidations,
     pub(crate) memory: Memory,
+    /// The directory, if there is one that can be used.
+    pub(crate) store: Option<Arc<Store>>,
+    /// Trouble with a directory that could not be opened.
+    open_troubles: u64,
+    elsewhere: Arc<Elsewhere>,
     pub(crate) routes: RwLock<Router<Arc<Route>>>,
     /// Grows with each route: what was matched before must be matched again.
     routes_version: AtomicU32,
@@ -73,8 +82,18 @@ impl Engine {
     pub(crate) fn open(options: Options) -> Result<Arc<Engine>, Error> {
         options.check()?;
         let clock = options.clock.clone();
+        let opened = match &options.directory {
+            Some(directory) => open_directory(directory, &options)?,
+            None => None,
+        };
+        let store = opened.as_ref().map(|o| o.store.clone());
+        let own_secret = || store.as_ref().map_or_else(draft::random_secret, |s| s.draft_secret());
         Ok(Arc::new(Engine {
-            inv: Invalidations::new(options.max_invalidations),
+            open_troubles: u64::from(options.directory.is_some() && store.is_none()),
+            draft_secret: options.draft_secret.clone().unwrap_or_else(own_secret),
+            store,
+            elsewhere: Arc::default(),
+            inv: Invalidations::new(options.max_invalidations, opened),
             memory: Memory::new(options.max_bytes, options.max_variants),
             routes: RwLock::new(Router::new()),
             routes_version: AtomicU32::new(1),
@@ -83,7 +102,6 @@ impl Engine {
             timers: Timers::new(clock.clone()),
             in_flight: Flights::default(),
             counters: Counters::default(),
-            draft_secret: options.draft_secret.clone().unwrap_or_else(draft::random_secret),
             closed: AtomicBool::new(false),
             process: std::process::id(),
             clock,
@@ -136,18 +154,17 @@ impl Engine {
         }
     }
 
-    /// The state of a stored entry, and why.
-    pub(crate) fn judge(&self, page: &Page, now: Time) -> Judged {
-        let verdict = self.inv.verdict(page.names(), page.started(), now);
-        policy::judge(page.times(), verdict, now)
-    }
-
     pub(crate) fn activity(&self) -> Activity {
         self.in_flight.snapshot(|| self.pool.queued())
     }
 
     pub(crate) fn stats(&self) -> Stats {
+        let store = self.store.as_deref();
         Stats {
+            disk_reads: store.map_or(0, Store::reads),
+            disk_writes: store.map_or(0, Store::writes),
+            disk_errors: store.map_or(self.open_troubles, Store::errors),
+            disk_bytes: store.map_or(0, Store::disk_bytes),
             evictions: self.memory.evictions(),
             entries_stored: self.memory.entries() as u64,
             bytes_stored: self.memory.bytes(),
@@ -171,6 +188,7 @@ impl Engine {
             let _ = self.fail(&flight, closed_error());
         }
         if first {
+            self.elsewhere.close();
             self.timers.close();
             for (_, route) in self.routes.read().iter() {
                 route.drop_renderer();
@@ -182,9 +200,35 @@ impl Engine {
             left.map_or(timeout, Duration::from_nanos)
         };
         let (pool, timers) = (self.pool.join(left()), self.timers.join(left()));
+        let elsewhere = self.elsewhere.join(left());
+        let store = self.store.as_ref().is_none_or(|store| store.close(left()));
         // Whoever still holds a job or an answer holds no more than that.
         self.memory.clear();
-        in_time && pool && timers
+        in_time && pool && timers && elsewhere && store
+    }
+}
+
+/// Opens the directory; trouble is told, and memory goes on alone.
+fn open_directory(directory: &Path, options: &Options) -> Result<Option<Opened>, Error> {
+    match Store::open(directory, options) {
+        Ok(opened) => Ok(Some(opened)),
+        Err(e)
+            if matches!(
+                e.kind(),
+                io::ErrorKind::NotADirectory
+                    | io::ErrorKind::AlreadyExists
+                    | io::ErrorKind::InvalidInput
+            ) =>
+        {
+            let shown = directory.display();
+            Err(Error::invalid(format!("directory must name a directory; got \"{shown}\": {e}")))
+        }
+        Err(e) => {
+            let told = Troubles::new(directory, options.on_trouble.clone());
+            told.tell(Trouble::Open, &e);
+            told.deliver();
+            Ok(None)
+        }
     }
 }
 

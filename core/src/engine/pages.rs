@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::answer::{Answer, CacheWord, State};
 use crate::clock::Time;
+use crate::engine::lookup::Found;
 use crate::engine::waiting::{newest_joinable, stand_still};
 use crate::engine::{Engine, Step};
 use crate::error::{Error, ErrorKind};
@@ -16,6 +17,7 @@ use crate::policy::{self, Judged};
 use crate::pool::Priority;
 use crate::render::{Context, Reason};
 use crate::route::{Variant, canonical};
+use crate::store::lease::{Claim, Ended};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
 
@@ -47,10 +49,15 @@ impl Engine {
         if times.generated > now || now > times.generated.plus(times.revalidate) {
             return None;
         }
+        if let Some(store) = &self.store {
+            let (slot, version) = page.version();
+            if !store.is_current(slot, version) {
+                return None;
+            }
+        }
         let latest = self.inv.latest();
         if !page.is_clean_at(latest) {
-            let verdict = self.inv.verdict(page.names(), page.started(), now);
-            if verdict.soft || verdict.hard_at.is_some() {
+            if !self.verdict(&page, now).is_clean() {
                 return None;
             }
             page.set_clean_at(latest);
@@ -130,33 +137,30 @@ impl Engine {
                 Some(done) => self.begin_draft(target, ask, done),
             };
         }
-        let mut shard = self.table.lock(&target.key);
-        // Read under the lock: no page that is recorded meanwhile is then from the future, and stale by that.
-        let now = self.clock.now();
-        let stored = self.stored(target, now);
-        let word = *ask.word.get_or_insert(if stored.is_some() {
-            CacheWord::Revalidated
-        } else {
-            CacheWord::Miss
-        });
-        if let Some(s) = &stored
-            && let Some(answer) = self.from_store(target, &mut shard, &ask, s, word, now)
-        {
-            drop(shard);
-            return Step::Ready(Ok(answer), done);
+        let mut done = done;
+        loop {
+            let found = self.look_up(&ask.what);
+            let mut shard = self.table.lock(&target.key);
+            // Read under the lock: no page that is recorded meanwhile is then from the future, and stale by that.
+            let now = self.clock.now();
+            let stored = self.stored(target, &found, now);
+            ask.word.get_or_insert(if stored.is_some() {
+                CacheWord::Revalidated
+            } else {
+                CacheWord::Miss
+            });
+            if let Some(s) = &stored
+                && let Some(answer) = self.from_store(target, &mut shard, &ask, &found, s, now)
+            {
+                drop(shard);
+                return Step::Ready(Ok(answer), done);
+            }
+            match self.wait_for_render(target, shard, ask, done, &found, stored, now) {
+                Ok(step) => return step,
+                // Another process has stored something meanwhile.
+                Err(again) => (ask, done) = again,
+            }
         }
-        self.wait_for_render(target, shard, ask, done, stored, now)
-    }
-
-    /// The stored page of a target. One that another route made, before this one was added, is none.
-    pub(crate) fn stored(&self, target: &Target, now: Time) -> Option<Stored> {
-        let page = self.memory.get(&target.key)?;
-        if !page.is_of(&target.route) {
-            return None;
-        }
-        page.set_routes_seen(target.routes_version);
-        let judged = self.judge(&page, now);
-        Some(Stored { page, judged })
     }
 
     /// The answer that needs no waiting, if there is one. Begins the regeneration of a stale page.
@@ -165,12 +169,15 @@ impl Engine {
         target: &Arc<Target>,
         shard: &mut Shard,
         ask: &Ask,
+        found: &Found,
         s: &Stored,
-        word: CacheWord,
         now: Time,
     ) -> Option<Answer> {
+        let word = ask.word.unwrap_or(CacheWord::Hit);
         let answer = |word| Some(self.stored_answer(s, word, now));
         match (ask.purpose, s.judged.state) {
+            // Another process has rendered it for this call.
+            (Purpose::Regenerate, _) if ask.again && s.page.started() > ask.asked => answer(word),
             (Purpose::Regenerate, _) => None,
             (Purpose::Prerender, State::Fresh) => answer(CacheWord::Hit),
             (Purpose::Prerender, _) => None,
@@ -178,7 +185,7 @@ impl Engine {
             (_, State::Fresh) => answer(if ask.again { word } else { CacheWord::Hit }),
             (Purpose::Prefetch, _) => answer(CacheWord::Stale),
             (_, State::Stale) => {
-                self.regenerate_in_background(target, shard, s, now);
+                self.regenerate_in_background(target, shard, found, s, now);
                 answer(CacheWord::Stale)
             }
             _ if ask.again && self.answers_nevertheless(ask, s, now) => answer(word),
@@ -197,6 +204,7 @@ impl Engine {
         self: &Arc<Self>,
         target: &Arc<Target>,
         shard: &mut Shard,
+        found: &Found,
         s: &Stored,
         now: Time,
     ) {
@@ -206,21 +214,30 @@ impl Engine {
         if runs || !matches!(self.back_off(shard, &target.key, names, now), BackOff::No) {
             return;
         }
+        let newer = |epoch: u64| epoch == 0 || epoch > started;
+        let Claim::Ours(lease) = self.claim(found, target.route.timeout, None, newer) else {
+            return;
+        };
         let flight = Arc::new(self.page_flight(target, Reason::Stale, Some(s)));
-        if self.admit(&flight, Priority::Background).is_ok() {
-            shard.add(flight);
+        *flight.lease.lock() = lease;
+        match self.admit(&flight, Priority::Background) {
+            Ok(()) => shard.add(flight),
+            Err(_) => self.release(&flight, &Ended::Done),
         }
     }
 
+    /// What becomes of one who must wait; he himself where he should look again.
+    #[allow(clippy::too_many_arguments)]
     fn wait_for_render(
         self: &Arc<Self>,
         target: &Arc<Target>,
         mut shard: MutexGuard<'_, Shard>,
         ask: Ask,
         done: Option<Done>,
+        found: &Found,
         stored: Option<Stored>,
         now: Time,
-    ) -> Step {
+    ) -> Result<Step, (Ask, Option<Done>)> {
         let names = self.names(target, stored.as_ref());
         let trouble = shard.troubles.get(&target.key).cloned();
         let unshared = trouble.as_ref().is_some_and(|t| t.unshared);
@@ -229,31 +246,48 @@ impl Engine {
         if let Some(within) = &ask.within
             && let Err(error) = links::check_self_wait(self, within, &ask.what)
         {
-            return Step::Ready(Err(error), done);
+            return Ok(Step::Ready(Err(error), done));
         }
-        let usable = |f: &Flight| {
-            let regenerated = ask.purpose == Purpose::Regenerate && f.started() <= ask.asked;
+        let will_do = |started: u64| {
+            let regenerated = ask.purpose == Purpose::Regenerate && started <= ask.asked;
             let too_old = || {
-                self.inv.between(names, f.started(), ask.asked, false, now)
-                    || self.inv.removed_after(&target.path, f.started())
+                self.inv.between(names, started, ask.asked, false, now)
+                    || self.inv.removed_after(&target.path, started)
             };
-            stored.as_ref().is_none_or(|s| f.is_later_than(s.page.started()))
-                && (f.started() == 0 || !(regenerated || too_old()))
+            let is_newer = |s: &Stored| started == 0 || started > s.page.started();
+            stored.as_ref().is_none_or(is_newer) && (started == 0 || !(regenerated || too_old()))
         };
-        let joined = newest_joinable(shard.flights(&target.key), usable);
+        shard.flights(&target.key).iter().for_each(|f| self.refresh(f));
+        let joined = newest_joinable(shard.flights(&target.key), |f| will_do(f.started()));
         if let Some(flight) = joined.filter(|_| !unshared) {
-            let Some(done) = done else { return Step::WouldWait };
+            let Some(done) = done else { return Ok(Step::WouldWait) };
             let within = ask.within.clone();
+            self.say_waits(within.as_ref(), &ask.what);
             self.join(&flight, ask, done);
             drop((waits, shard));
-            return stand_still(within);
+            return Ok(stand_still(within));
         }
         if matches!(ask.purpose, Purpose::Get | Purpose::Prefetch)
             && let BackOff::Failed(error) = self.back_off(&mut shard, &target.key, names, now)
         {
-            return Step::Ready(self.last_good(stored.as_ref(), now).ok_or(error), done);
+            return Ok(Step::Ready(self.last_good(stored.as_ref(), now).ok_or(error), done));
         }
-        let Some(done) = done else { return Step::WouldWait };
+        let Some(done) = done else { return Ok(Step::WouldWait) };
+        let within = ask.within.clone();
+        let claim = if unshared {
+            Claim::Ours(None)
+        } else {
+            self.claim(found, target.route.timeout, within.as_ref(), will_do)
+        };
+        let lease = match claim {
+            Claim::Ours(lease) => lease,
+            Claim::Changed => return Err((ask, Some(done))),
+            Claim::Theirs(lease) => {
+                self.wait_elsewhere(&mut shard, lease, ask, done);
+                drop((waits, shard));
+                return Ok(stand_still(within));
+            }
+        };
         let reason = match ask.purpose {
             Purpose::Prerender => Reason::Prerender,
             Purpose::Regenerate => Reason::Regenerate,
@@ -262,17 +296,18 @@ impl Engine {
         };
         let flight = self.page_flight(target, reason, stored.as_ref());
         flight.joinable.store(!unshared, Ordering::SeqCst);
-        let within = ask.within.clone();
+        *flight.lease.lock() = lease;
         if let Err((error, done)) = self.begin_for(&mut shard, flight, ask, done) {
             let busy = error.kind() == ErrorKind::Busy;
             let good = if busy { self.last_good(stored.as_ref(), now) } else { None };
-            return Step::Ready(good.ok_or(error), done);
+            return Ok(Step::Ready(good.ok_or(error), done));
         }
         drop((waits, shard));
-        stand_still(within)
+        Ok(stand_still(within))
     }
 
     fn begin_draft(self: &Arc<Self>, target: &Arc<Target>, ask: Ask, done: Done) -> Step {
+        let previous = self.look_up(&ask.what).page;
         let mut shard = self.table.lock(&target.key);
         let waits = ask.within.is_some().then(links::lock_waits);
         if let Some(within) = &ask.within
@@ -282,7 +317,7 @@ impl Engine {
         }
         let mut flight = self.page_flight(target, Reason::Miss, None);
         flight.live = true;
-        flight.previous = self.memory.peek(&target.key);
+        flight.previous = previous;
         flight.joinable.store(false, Ordering::SeqCst);
         let within = ask.within.clone();
         if let Err((error, done)) = self.begin_for(&mut shard, flight, ask, done) {

@@ -5,29 +5,37 @@ use std::sync::Arc;
 use crate::answer::{Peek, State};
 use crate::cache::Put;
 use crate::engine::Engine;
+use crate::engine::pages::Stored;
 use crate::engine::result::Outcome;
 use crate::error::Error;
-use crate::flight::Deps;
+use crate::flight::{Deps, Target, What};
 use crate::memory::Inserted;
-use crate::page::{Page, PageResult};
+use crate::page::PageResult;
 use crate::route::Variant;
 
 impl Engine {
     pub(crate) fn peek(&self, path: &str, variant: Option<&Variant>) -> Result<Peek, Error> {
         let target = self.target(path, variant)?;
+        let what = What::Page(target.clone());
         let page = self
-            .memory
-            .peek(&target.key)
+            .look_up(&what)
+            .page
             .filter(|page| page.is_of(&target.route) && target.route.serves(&target.path));
         let now = self.clock.now();
-        Ok(match page {
+        Ok(match page.and_then(|page| self.judged(page, now)) {
             None => Peek { state: State::Missing, page: None, age_secs: 0 },
-            Some(page) => Peek {
-                state: self.judge(&page, now).state,
+            Some(Stored { page, judged }) => Peek {
+                state: judged.state,
                 age_secs: now.since(page.generated()).nanos().unwrap_or(0) / 1_000_000_000,
                 page: Some(page),
             },
         })
+    }
+
+    /// Whether anything is stored for a target.
+    pub(crate) fn is_stored(&self, target: &Arc<Target>) -> bool {
+        let found = self.look_up(&What::Page(target.clone()));
+        self.stored(target, &found, self.clock.now()).is_some()
     }
 
     /// Stores a page that was rendered elsewhere.
@@ -52,9 +60,10 @@ impl Engine {
                 Ok(Put::NotStored)
             }
             Outcome::Store(page) => {
+                let what = What::Page(target.clone());
+                let saved = self.save(&what, &page);
                 let mut shard = self.table.lock(&target.key);
-                page.set_routes_seen(target.routes_version);
-                if self.insert_unless_removed(&target.path, &page) != Inserted::Stored {
+                if self.insert(&what, &page, saved) != Inserted::Stored {
                     return Ok(Put::NotStored);
                 }
                 shard.troubles.pop(&target.key);
@@ -63,14 +72,17 @@ impl Engine {
         }
     }
 
-    /// Stores a page, unless its path was removed after it began.
-    pub(crate) fn insert_unless_removed(&self, path: &str, page: &Arc<Page>) -> Inserted {
-        self.memory.insert(page.clone(), || self.inv.removed_after(path, page.started()))
-    }
-
     /// A render says that what was stored before it goes.
     pub(crate) fn remove_older(&self, path: &str, started: u64) {
-        self.inv.remove_pages(&[path], Some(started));
-        self.memory.remove_path(path, started);
+        self.inv.remove_pages(&[path], Some(started), self.clock.now());
+        self.forget(path, started);
+    }
+
+    /// Frees the room of a path that was removed, as far as it began before `epoch`.
+    pub(crate) fn forget(&self, path: &str, epoch: u64) {
+        self.memory.remove_path(path, epoch);
+        if let Some(store) = &self.store {
+            store.remove_path(path.as_bytes(), epoch);
+        }
     }
 }

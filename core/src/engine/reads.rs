@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::answer::{Answer, CacheWord, State};
 use crate::clock::Time;
 use crate::data::{DataAnswer, DataDone, DataOptions, Loader};
+use crate::engine::lookup::Found;
 use crate::engine::pages::{BackOff, Stored};
 use crate::engine::waiting::{newest_joinable, stand_still};
 use crate::engine::{Engine, Step};
@@ -16,6 +17,8 @@ use crate::oneshot::oneshot;
 use crate::pool::Priority;
 use crate::render::{Context, Reason};
 use crate::site::dedup;
+use crate::store::lease::{Claim, Ended};
+use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
 
 /// The first byte of a data entry's key: no path begins with it.
@@ -111,29 +114,55 @@ impl Engine {
         if let Err(error) = self.check_open() {
             return Step::Ready(Err(error), done);
         }
+        let inside = self.inside(&ask).cloned();
+        let live = inside.as_ref().is_some_and(|w| w.0.live);
+        let floor = data_floor(inside.as_ref());
+        let mut done = done;
+        loop {
+            let found = self.look_up(&ask.what);
+            let mut shard = self.table.lock(&target.key);
+            // Read under the lock, as for pages.
+            let now = self.clock.now();
+            let page = self.newest(&target.key, &found).filter(|p| !live && p.oldest() > floor);
+            let stored = page.and_then(|page| self.judged(page, now));
+            ask.word.get_or_insert(if stored.is_some() {
+                CacheWord::Revalidated
+            } else {
+                CacheWord::Miss
+            });
+            if let Some(s) = &stored
+                && let Some(answer) = self.data_from_store(target, &mut shard, &ask, &found, s, now)
+            {
+                drop(shard);
+                if let Some(inside) = inside {
+                    inside.0.deps.lock().add_entry(&answer.page);
+                }
+                return Step::Ready(Ok(answer), done);
+            }
+            match self.wait_for_load(target, shard, ask, done, &found, stored, now) {
+                Ok(step) => return step,
+                // Another process has stored something meanwhile.
+                Err(again) => (ask, done) = again,
+            }
+        }
+    }
+
+    /// What becomes of one who must wait; he himself where he should look again.
+    #[allow(clippy::too_many_arguments)]
+    fn wait_for_load(
+        self: &Arc<Self>,
+        target: &Arc<DataTarget>,
+        mut shard: MutexGuard<'_, Shard>,
+        ask: Ask,
+        done: Option<Done>,
+        found: &Found,
+        stored: Option<Stored>,
+        now: Time,
+    ) -> Result<Step, (Ask, Option<Done>)> {
         let within = ask.within.clone();
         let inside = self.inside(&ask).cloned();
         let live = inside.as_ref().is_some_and(|w| w.0.live);
-        let floor = inside.as_ref().map_or(0, |w| w.0.data_floor.load(Ordering::SeqCst));
-        let mut shard = self.table.lock(&target.key);
-        // Read under the lock, as for pages.
-        let now = self.clock.now();
-        let page = self.memory.get(&target.key).filter(|p| !live && p.oldest() > floor);
-        let stored = page.map(|page| Stored { judged: self.judge(&page, now), page });
-        ask.word.get_or_insert(if stored.is_some() {
-            CacheWord::Revalidated
-        } else {
-            CacheWord::Miss
-        });
-        if let Some(s) = &stored
-            && let Some(answer) = self.data_from_store(target, &mut shard, &ask, s, now)
-        {
-            drop(shard);
-            if let Some(inside) = inside {
-                inside.0.deps.lock().add_entry(&answer.page);
-            }
-            return Step::Ready(Ok(answer), done);
-        }
+        let floor = data_floor(inside.as_ref());
         let waits = within.is_some().then(links::lock_waits);
         if let Some(within) = &within
             && let Err(error) = links::check_self_wait(self, within, &ask.what)
@@ -141,39 +170,57 @@ impl Engine {
             if let Some(inside) = &inside {
                 inside.0.deps.lock().add(target.revalidate, &target.tags);
             }
-            return Step::Ready(Err(error), done);
+            return Ok(Step::Ready(Err(error), done));
         }
         let unshared = live || shard.troubles.get(&*target.key).is_some_and(|t| t.unshared);
         let soft_too = inside.is_some();
         let names = data_names(target, stored.as_ref());
-        let usable = |f: &Flight| {
-            stored.as_ref().is_none_or(|s| f.is_later_than(s.page.started()))
-                && f.is_later_than(floor)
-                && (f.started() == 0
-                    || !self.inv.between(names, f.started(), ask.asked, soft_too, now))
+        let will_do = |started: u64| {
+            stored.as_ref().is_none_or(|s| started == 0 || started > s.page.started())
+                && (started == 0
+                    || (started > floor
+                        && !self.inv.between(names, started, ask.asked, soft_too, now)))
         };
-        let joined = newest_joinable(shard.flights(&target.key), usable);
+        shard.flights(&target.key).iter().for_each(|f| self.refresh(f));
+        let joined = newest_joinable(shard.flights(&target.key), |f| will_do(f.started()));
         if let Some(flight) = joined.filter(|_| !unshared) {
-            let Some(done) = done else { return Step::WouldWait };
+            let Some(done) = done else { return Ok(Step::WouldWait) };
+            self.say_waits(within.as_ref(), &ask.what);
             self.join(&flight, ask, done);
             drop((waits, shard));
-            return stand_still(within);
+            return Ok(stand_still(within));
         }
         if inside.is_none()
             && stored.is_some()
             && let BackOff::Failed(error) = self.back_off(&mut shard, &target.key, names, now)
         {
-            return Step::Ready(self.last_good(stored.as_ref(), now).ok_or(error), done);
+            return Ok(Step::Ready(self.last_good(stored.as_ref(), now).ok_or(error), done));
         }
-        let Some(done) = done else { return Step::WouldWait };
+        let Some(done) = done else { return Ok(Step::WouldWait) };
         if let Err(error) = self.check_process() {
-            return Step::Ready(Err(error), Some(done));
+            return Ok(Step::Ready(Err(error), Some(done)));
         }
+        let claim = if unshared {
+            Claim::Ours(None)
+        } else {
+            self.claim(found, self.options.default_timeout, within.as_ref(), will_do)
+        };
+        let lease = match claim {
+            Claim::Ours(lease) => lease,
+            Claim::Changed => return Err((ask, Some(done))),
+            Claim::Theirs(lease) => {
+                self.wait_elsewhere(&mut shard, lease, ask, done);
+                drop((waits, shard));
+                return Ok(stand_still(within));
+            }
+        };
+        self.say_waits(within.as_ref(), &ask.what);
         let mut flight = self.data_flight(target);
         flight.live = live;
         flight.joinable.store(!unshared, Ordering::SeqCst);
         flight.data_floor.store(floor, Ordering::SeqCst);
         flight.parent = within.clone();
+        *flight.lease.lock() = lease;
         // It begins here: what is invalidated from now on is later.
         flight.set_started(self.inv.next_epoch());
         let flight = Arc::new(flight);
@@ -183,7 +230,7 @@ impl Engine {
         if let Some(within) = within {
             links::lead(&within);
         }
-        Step::Lead(flight)
+        Ok(Step::Lead(flight))
     }
 
     /// The answer that needs no waiting, if there is one. Outside of a render a stale value is served and loaded again.
@@ -192,6 +239,7 @@ impl Engine {
         target: &Arc<DataTarget>,
         shard: &mut Shard,
         ask: &Ask,
+        found: &Found,
         s: &Stored,
         now: Time,
     ) -> Option<Answer> {
@@ -202,7 +250,7 @@ impl Engine {
                 Some(self.stored_answer(s, word, now))
             }
             State::Stale if self.inside(ask).is_none() => {
-                self.load_in_background(target, shard, s, now);
+                self.load_in_background(target, shard, found, s, now);
                 Some(self.stored_answer(s, CacheWord::Stale, now))
             }
             _ => None,
@@ -213,6 +261,7 @@ impl Engine {
         self: &Arc<Self>,
         target: &Arc<DataTarget>,
         shard: &mut Shard,
+        found: &Found,
         s: &Stored,
         now: Time,
     ) {
@@ -222,9 +271,14 @@ impl Engine {
         if runs || !matches!(self.back_off(shard, &target.key, names, now), BackOff::No) {
             return;
         }
+        let newer = |epoch: u64| epoch == 0 || epoch > started;
+        let timeout = self.options.default_timeout;
+        let Claim::Ours(lease) = self.claim(found, timeout, None, newer) else { return };
         let flight = Arc::new(self.data_flight(target));
-        if self.admit(&flight, Priority::Background).is_ok() {
-            shard.add(flight);
+        *flight.lease.lock() = lease;
+        match self.admit(&flight, Priority::Background) {
+            Ok(()) => shard.add(flight),
+            Err(_) => self.release(&flight, &Ended::Done),
         }
     }
 
@@ -254,6 +308,11 @@ impl Engine {
     fn data_flight(self: &Arc<Self>, target: &Arc<DataTarget>) -> Flight {
         Flight::new(self, What::Data(target.clone()), Reason::Miss, Seat::None)
     }
+}
+
+/// Entries that began at this epoch or before count as missing here.
+fn data_floor(inside: Option<&Context>) -> u64 {
+    inside.map_or(0, |w| w.0.data_floor.load(Ordering::SeqCst))
 }
 
 /// The tags of the stored entry and those given with the read.

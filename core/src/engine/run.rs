@@ -125,41 +125,55 @@ impl Engine {
         if flight.started() == 0 {
             flight.set_started(self.inv.next_epoch());
         }
-        let timeout = match &flight.what {
+        match &flight.what {
             What::Page(target) => {
                 self.counters.renders.add();
                 let identity = target.route.pattern.identity();
                 let floor = self.inv.data_floor(&target.path, identity, self.clock.now());
                 flight.data_floor.store(floor, Ordering::SeqCst);
-                target.route.timeout
             }
-            What::Data(_) => {
-                self.counters.loads.add();
-                // A load inside a render ends with the render's time.
-                if flight.parent.as_ref().is_some_and(|p| p.0.is_of(self)) {
-                    Lifetime::NEVER
-                } else {
-                    self.options.default_timeout
-                }
-            }
-        };
+            What::Data(_) => self.counters.loads.add(),
+        }
+        let timeout = self.timeout_of(flight);
+        flight.set_deadline(self.clock.steady().plus(timeout));
+        if let (Some(store), Some(lease)) = (&self.store, *flight.lease.lock()) {
+            // A load inside a render ends with that, which has a time of its own.
+            let of_lease = if timeout.is_never() { self.options.default_timeout } else { timeout };
+            store.lease_begins(lease, flight.started(), of_lease);
+        }
         let weak = Arc::downgrade(flight);
         let engine = Arc::downgrade(self);
         let action = move || {
             if let (Some(flight), Some(engine)) = (weak.upgrade(), engine.upgrade()) {
-                engine.time_out(&flight, timeout);
+                engine.time_out(&flight);
             }
         };
         *flight.timer.lock() = self.timers.after(timeout, Box::new(action));
     }
 
-    fn time_out(self: &Arc<Self>, flight: &Arc<Flight>, timeout: Lifetime) {
-        let secs = timeout.as_secs_f64().unwrap_or(0.0);
+    fn time_out(self: &Arc<Self>, flight: &Arc<Flight>) {
+        // Finished in time after all.
+        let _ = self.fail(flight, self.timeout_error(flight));
+    }
+
+    /// The time that a callback may take.
+    fn timeout_of(&self, flight: &Flight) -> Lifetime {
+        match &flight.what {
+            What::Page(target) => target.route.timeout,
+            // A load inside a render ends with the render's time.
+            What::Data(_) if flight.parent.as_ref().is_some_and(|p| p.0.is_of(self)) => {
+                Lifetime::NEVER
+            }
+            What::Data(_) => self.options.default_timeout,
+        }
+    }
+
+    pub(crate) fn timeout_error(&self, flight: &Flight) -> Error {
+        let secs = self.timeout_of(flight).as_secs_f64().unwrap_or(0.0);
         let what = if matches!(flight.what, What::Page(_)) { "render" } else { "load" };
         let name = flight.what.name();
         let text = format!("the {what} of {name} took longer than its timeout of {secs} s");
-        // Finished in time after all.
-        let _ = self.fail(flight, Error::new(ErrorKind::Timeout, text));
+        Error::new(ErrorKind::Timeout, text)
     }
 }
 

@@ -8,6 +8,7 @@ use crate::flight::{Ask, Done, Flight, Link, Purpose, Shard, Waiter};
 use crate::links;
 use crate::pool::Priority;
 use crate::render::Context;
+use crate::store::lease::Ended;
 
 /// The newest flight that may be joined. One that has not begun will be the newest.
 pub(crate) fn newest_joinable(
@@ -32,6 +33,15 @@ impl Engine {
         flight.waiters.lock().push(Waiter { ask, done, owns, link });
     }
 
+    /// Gives back the lease of a flight that is over or was never begun.
+    pub(crate) fn release(&self, flight: &Flight, ended: &Ended) {
+        if let Some(lease) = flight.lease.lock().take()
+            && let (Some(store), Some(key)) = (&self.store, self.store_key(&flight.what))
+        {
+            store.release(&key, lease, ended);
+        }
+    }
+
     /// Waits for a flight that is there.
     pub(crate) fn join(&self, flight: &Arc<Flight>, ask: Ask, done: Done) {
         let priority = priority(&ask);
@@ -52,6 +62,7 @@ impl Engine {
         // Entered before it is admitted: it may end at once. Its end needs the shard's lock, which is held.
         self.push_waiter(&flight, ask, done, true, Link::Join);
         if let Err(error) = self.admit(&flight, priority) {
+            self.release(&flight, &Ended::Done);
             let done = flight.waiters.lock().pop().map(|w| w.done);
             return Err((error, done));
         }

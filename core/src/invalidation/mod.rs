@@ -3,21 +3,28 @@
 //! Cost does not grow with the number of entries: a call writes one record per name, and a page looks at its own names only
 //! when something was invalidated since it was last found clean.
 
+mod follow;
 mod overflow;
 mod paths;
 mod record;
 mod tags;
+mod wire;
 
 use std::sync::Arc;
 
 use crate::clock::Time;
+use crate::invalidation::follow::{Follower, Replay};
 use crate::invalidation::overflow::Overflow;
 use crate::invalidation::paths::{PathRecords, covering};
 use crate::invalidation::record::Record;
 use crate::invalidation::tags::TagTable;
-use crate::sync::RwLock;
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::invalidation::wire::{Call, Effect, Item};
+use crate::store::log::push_frame;
+use crate::store::{Opened, Store};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, RwLock};
 
+pub(crate) use follow::newest_epoch;
 pub(crate) use overflow::Subject;
 pub(crate) use tags::{MAX_TAGS, Tag, check_tag};
 
@@ -36,6 +43,15 @@ pub(crate) struct Verdict {
     pub(crate) hard_at: Option<Time>,
     /// Whether it was softly invalidated.
     pub(crate) soft: bool,
+    /// Whether it was removed: as if it were not stored.
+    pub(crate) removed: bool,
+}
+
+impl Verdict {
+    /// Whether nothing has happened to it.
+    pub(crate) fn is_clean(self) -> bool {
+        self == Verdict::default()
+    }
 }
 
 /// How a tag is invalidated.
@@ -48,66 +64,196 @@ pub(crate) enum Strength {
 }
 
 pub(crate) struct Invalidations {
-    /// Orders renders, loads and invalidations.
+    /// Orders renders, loads and invalidations, where there is no directory that orders those of all processes.
     epoch: AtomicU64,
-    /// The newest invalidation that readers must know of.
-    latest: AtomicU64,
+    /// The newest invalidation that is in the records.
+    applied: AtomicU64,
     /// Held while records are written, so that they are published in the order of their epochs, and read, so that those of
     /// one call are seen together.
-    publish: RwLock<()>,
+    publish: RwLock<Option<Follower>>,
+    store: Option<Arc<Store>>,
+    records: Records,
+}
+
+/// All that is known.
+struct Records {
     paths: PathRecords,
     tags: TagTable,
     overflow: Overflow,
+    /// Whatever began before counts as removed: an invalidation could not be written or read.
+    flushed: AtomicU64,
+    /// Paths that other processes removed, for the memory.
+    gone: Mutex<Vec<(String, u64)>>,
+    has_gone: AtomicBool,
+}
+
+impl Records {
+    fn new(max_records: usize, seed: u64) -> Records {
+        Records {
+            paths: PathRecords::new(max_records),
+            tags: TagTable::new(max_records),
+            overflow: Overflow::new(seed),
+            flushed: AtomicU64::new(0),
+            gone: Mutex::new(Vec::new()),
+            has_gone: AtomicBool::new(false),
+        }
+    }
+
+    fn flushed(&self) -> u64 {
+        self.flushed.load(Ordering::SeqCst)
+    }
+
+    fn apply(&self, call: &Call<'_>) {
+        for subject in &call.subjects {
+            let write = |r: &mut Record| match call.effect {
+                Effect::Invalidate(Strength::Hard) => r.add_hard(call.epoch, call.at),
+                Effect::Invalidate(Strength::Soft) => r.add_soft(call.epoch),
+                Effect::Invalidate(Strength::SoftUntil(deadline)) => {
+                    r.add_pending(call.epoch, deadline);
+                }
+                Effect::Remove(upto) => r.add_removed(upto),
+            };
+            match subject {
+                Subject::Tag(name) => self.tags.node(name, &self.overflow).write(write),
+                _ => self.paths.write(*subject, &self.overflow, write),
+            }
+        }
+    }
+}
+
+impl Replay for Records {
+    fn replay(&self, item: Item<'_>) {
+        match item {
+            Item::Call(call) => {
+                self.apply(&call);
+                if let Effect::Remove(upto) = call.effect {
+                    let paths = call.subjects.iter().map(|s| (s.name().to_string(), upto));
+                    self.gone.lock().extend(paths);
+                    self.has_gone.store(true, Ordering::SeqCst);
+                }
+            }
+            Item::Record(Subject::Tag(name), record) => {
+                self.tags.node(name, &self.overflow).write(|r| r.absorb(&record));
+            }
+            Item::Record(subject, record) => {
+                self.paths.write(subject, &self.overflow, |r| r.absorb(&record));
+            }
+            Item::Merged(slot, record) => self.overflow.absorb_slot(slot, &record),
+        }
+    }
+
+    fn flush(&self, epoch: u64) {
+        self.flushed.fetch_max(epoch, Ordering::SeqCst);
+    }
+
+    fn snapshot(&self) -> Vec<u8> {
+        let mut frames = Vec::new();
+        let mut push = |item: Item<'_>| push_frame(&mut frames, &item.bytes());
+        self.paths.each(|subject, r| push(Item::Record(subject, r.clone())));
+        self.tags.each(|subject, r| push(Item::Record(subject, r.clone())));
+        self.overflow.each_slot(|slot, r| push(Item::Merged(slot, r.clone())));
+        frames
+    }
 }
 
 impl Invalidations {
-    pub(crate) fn new(max_records: usize) -> Invalidations {
+    /// Those of one process, or, with a directory, of all that share it.
+    pub(crate) fn new(max_records: usize, opened: Option<Opened>) -> Invalidations {
+        let store = opened.as_ref().map(|o| o.store.clone());
+        let records = Records::new(max_records, store.as_ref().map_or(0, |s| s.seed()));
+        let applied = opened.as_ref().map_or(0, |o| o.latest);
+        let follower = opened.map(|opened| Follower::new(opened, &records));
         Invalidations {
             epoch: AtomicU64::new(0),
-            latest: AtomicU64::new(0),
-            publish: RwLock::new(()),
-            paths: PathRecords::new(max_records),
-            tags: TagTable::new(max_records),
-            overflow: Overflow::new(),
+            applied: AtomicU64::new(applied),
+            publish: RwLock::new(follower),
+            store,
+            records,
         }
     }
 
     /// A new epoch, later than every invalidation that has returned.
     pub(crate) fn next_epoch(&self) -> u64 {
-        self.epoch.fetch_add(1, Ordering::SeqCst) + 1
+        let Some(store) = &self.store else {
+            return self.epoch.fetch_add(1, Ordering::SeqCst) + 1;
+        };
+        let (epoch, reserve) = store.next_epoch();
+        if reserve && let Some(follower) = &mut *self.publish.write() {
+            follower.reserve(&self.records);
+        }
+        epoch
     }
 
     /// The present epoch: invalidations that have returned are not later.
     pub(crate) fn now(&self) -> u64 {
-        self.epoch.load(Ordering::SeqCst)
+        match &self.store {
+            Some(store) => store.epoch(),
+            None => self.epoch.load(Ordering::SeqCst),
+        }
     }
 
     /// The newest published invalidation: an entry found clean at this value needs no second look until it grows.
     pub(crate) fn latest(&self) -> u64 {
-        self.latest.load(Ordering::Acquire)
+        let applied = self.applied.load(Ordering::Acquire);
+        match &self.store {
+            Some(store) if store.latest() != applied => self.catch_up(store),
+            _ => applied,
+        }
+    }
+
+    /// Other processes have invalidated something.
+    #[cold]
+    fn catch_up(&self, store: &Store) -> u64 {
+        let mut follower = self.publish.write();
+        // Notices that the mapping was lost: then this process goes on alone.
+        store.epoch();
+        let applied = self.applied.load(Ordering::Acquire);
+        let latest = store.latest();
+        if store.is_alone() {
+            store.set_latest(applied);
+            return applied;
+        }
+        if latest > applied {
+            if let Some(follower) = &mut *follower {
+                follower.catch_up(latest, &self.records);
+            }
+            self.applied.store(latest, Ordering::Release);
+        }
+        latest.max(applied)
+    }
+
+    /// The paths that other processes have removed, and the epochs of that.
+    pub(crate) fn take_gone(&self) -> Vec<(String, u64)> {
+        if !self.records.has_gone.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
+        let mut gone = self.records.gone.lock();
+        self.records.has_gone.store(false, Ordering::SeqCst);
+        std::mem::take(&mut *gone)
     }
 
     /// The node of a tag whose form was checked.
     pub(crate) fn tag(&self, name: &str) -> Arc<Tag> {
-        self.tags.node(name, &self.overflow)
+        self.records.tags.node(name, &self.records.overflow)
     }
 
     /// What has happened to an entry that began at `started`.
     pub(crate) fn verdict(&self, names: Names<'_>, started: u64, now: Time) -> Verdict {
-        let mut v = Verdict::default();
+        let mut v = Verdict { removed: self.records.flushed() > started, ..Verdict::default() };
         self.each(names, Some(started), now, |r| {
             v.hard_at = match (v.hard_at, r.hard_at(started)) {
                 (Some(a), Some(b)) => Some(a.min(b)),
                 (a, b) => a.or(b),
             };
             v.soft |= r.soft() > started;
+            v.removed |= r.removed() > started;
         });
         v
     }
 
     /// The newest invalidation of any kind that names this entry.
     pub(crate) fn latest_of(&self, names: Names<'_>, now: Time) -> u64 {
-        let mut latest = 0;
+        let mut latest = self.records.flushed();
         self.each(names, None, now, |r| latest = latest.max(r.latest()));
         latest
     }
@@ -121,7 +267,8 @@ impl Invalidations {
         soft_too: bool,
         now: Time,
     ) -> bool {
-        let mut found = false;
+        let flushed = self.records.flushed();
+        let mut found = flushed > started && flushed <= asked;
         self.each(names, Some(started), now, |r| {
             found |= r.hard_between(started, asked) || (soft_too && r.soft_between(started, asked));
         });
@@ -133,10 +280,10 @@ impl Invalidations {
         if self.latest() <= started {
             return false;
         }
-        let mut removed = 0;
-        self.paths.read_covering(path, "/", |r| removed = removed.max(r.removed()));
-        if self.overflow.latest() > started {
-            let merged = self.overflow.read(Subject::Page(path), |r| r.removed());
+        let mut removed = self.records.flushed();
+        self.records.paths.read_covering(path, "/", |r| removed = removed.max(r.removed()));
+        if self.records.overflow.latest() > started {
+            let merged = self.records.overflow.read(Subject::Page(path), |r| r.removed());
             removed = removed.max(merged.unwrap_or(0));
         }
         removed > started
@@ -144,7 +291,7 @@ impl Invalidations {
 
     /// The newest path call that covers a page: renders treat data entries that began before it as missing.
     pub(crate) fn data_floor(&self, path: &str, identity: &str, now: Time) -> u64 {
-        let mut floor = 0;
+        let mut floor = self.records.flushed();
         let names = Names { place: Some((path, identity)), tags: &[] };
         self.each(names, None, now, |r| floor = floor.max(r.hard()));
         floor
@@ -152,43 +299,47 @@ impl Invalidations {
 
     /// Invalidates pages by place, all together.
     pub(crate) fn invalidate_places(&self, subjects: &[Subject<'_>], now: Time) {
-        self.publish(|epoch| {
-            for s in subjects {
-                self.paths.write(*s, &self.overflow, |r| r.add_hard(epoch, now));
-            }
-        });
+        self.publish(now, subjects.to_vec(), |_| Effect::Invalidate(Strength::Hard));
     }
 
     /// Invalidates by tags whose form was checked, all together.
     pub(crate) fn invalidate_tags(&self, tags: &[&str], strength: Strength, now: Time) {
-        self.publish(|epoch| {
-            for name in tags {
-                self.tag(name).write(|r| match strength {
-                    Strength::Hard => r.add_hard(epoch, now),
-                    Strength::Soft => r.add_soft(epoch),
-                    Strength::SoftUntil(deadline) => r.add_pending(epoch, deadline),
+        let subjects = tags.iter().map(|t| Subject::Tag(t)).collect();
+        self.publish(now, subjects, |_| Effect::Invalidate(strength));
+    }
+
+    /// Removes pages that began before now (or before `upto`), all together. The epoch of the removal.
+    pub(crate) fn remove_pages(&self, paths: &[&str], upto: Option<u64>, now: Time) -> u64 {
+        let subjects = paths.iter().map(|p| Subject::Page(p)).collect();
+        let epoch = self.publish(now, subjects, |epoch| Effect::Remove(upto.unwrap_or(epoch)));
+        upto.unwrap_or(epoch)
+    }
+
+    fn publish(
+        &self,
+        at: Time,
+        subjects: Vec<Subject<'_>>,
+        effect: impl FnOnce(u64) -> Effect,
+    ) -> u64 {
+        let mut follower = self.publish.write();
+        let mut call = Call { epoch: 0, at, effect: Effect::Remove(0), subjects };
+        match &mut *follower {
+            None => {
+                call.epoch = self.next_epoch();
+                call.effect = effect(call.epoch);
+            }
+            Some(follower) => {
+                follower.write(&self.records, |epoch| {
+                    call.epoch = epoch;
+                    call.effect = effect(epoch);
+                    let item = Item::Call(call.clone());
+                    item.bytes()
                 });
             }
-        });
-    }
-
-    /// Removes pages that began before now (or at `upto` or before), all together. The epoch of the removal.
-    pub(crate) fn remove_pages(&self, paths: &[&str], upto: Option<u64>) -> u64 {
-        let mut removed = 0;
-        self.publish(|epoch| {
-            removed = upto.unwrap_or(epoch);
-            for path in paths {
-                self.paths.write(Subject::Page(path), &self.overflow, |r| r.add_removed(removed));
-            }
-        });
-        removed
-    }
-
-    fn publish(&self, write: impl FnOnce(u64)) {
-        let _order = self.publish.write();
-        let epoch = self.next_epoch();
-        write(epoch);
-        self.latest.store(epoch, Ordering::Release);
+        }
+        self.records.apply(&call);
+        self.applied.store(call.epoch, Ordering::Release);
+        call.epoch
     }
 
     /// Calls `f` with each record that names an entry. With `since`, records without anything later may be left out.
@@ -205,12 +356,12 @@ impl Invalidations {
             });
         }
         if let Some((path, identity)) = names.place {
-            self.paths.read_covering(path, identity, &mut f);
+            self.records.paths.read_covering(path, identity, &mut f);
         }
-        if self.overflow.latest() > floor {
+        if self.records.overflow.latest() > floor {
             let places = names.place.map(|(p, i)| covering(p, i)).into_iter().flatten();
             for s in names.tags.iter().map(|t| Subject::Tag(t.name())).chain(places) {
-                self.overflow.read(s, |r| {
+                self.records.overflow.read(s, |r| {
                     r.ripen(now);
                     f(r);
                 });
@@ -229,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_page_is_touched_by_its_own_names_only() {
-        let inv = Invalidations::new(100);
+        let inv = Invalidations::new(100, None);
         let tags = [inv.tag("a")];
         let names = Names { place: Some(("/b/1", "/b/[]")), tags: &tags };
         let started = inv.next_epoch();
@@ -244,15 +395,15 @@ mod tests {
 
     #[test]
     fn beyond_the_bound_no_invalidation_is_lost() {
-        let inv = Invalidations::new(16);
+        let inv = Invalidations::new(16, None);
         let started = inv.next_epoch();
         let names: Vec<String> = (0..5000).map(|i| format!("/p/{i}")).collect();
         for n in &names {
             inv.invalidate_tags(&[n], Strength::Hard, t(1));
             inv.invalidate_places(&[Subject::Page(n)], t(1));
-            inv.remove_pages(&[n], None);
+            inv.remove_pages(&[n], None, t(1));
         }
-        assert!(inv.tags.len() < 3000, "{}", inv.tags.len());
+        assert!(inv.records.tags.len() < 3000, "{}", inv.records.tags.len());
         for n in &names {
             let tags = [inv.tag(n)];
             let by_tag = Names { place: None, tags: &tags };

@@ -46,19 +46,21 @@ impl PathRecords {
         overflow: &Overflow,
         f: impl FnOnce(&mut Record),
     ) {
-        let name = match subject {
-            Subject::Page(n)
-            | Subject::Route(n)
-            | Subject::PathLayout(n)
-            | Subject::RouteLayout(n) => n,
-            Subject::Tag(_) => return,
-        };
         let mut maps = self.maps.write();
         let Some(map) = maps.of(subject) else { return };
-        f(map.entry(name.into()).or_default());
+        f(map.entry(subject.name().into()).or_default());
         if map.len() > self.max_records {
             merge_older_half(map, |n, record| overflow.absorb(same_kind(subject, n), record));
         }
+    }
+
+    /// Calls `f` with each record.
+    pub(crate) fn each(&self, mut f: impl FnMut(Subject<'_>, &Record)) {
+        let maps = self.maps.read();
+        maps.pages.iter().for_each(|(n, r)| f(Subject::Page(n), r));
+        maps.routes.iter().for_each(|(n, r)| f(Subject::Route(n), r));
+        maps.path_layouts.iter().for_each(|(n, r)| f(Subject::PathLayout(n), r));
+        maps.route_layouts.iter().for_each(|(n, r)| f(Subject::RouteLayout(n), r));
     }
 
     /// Calls `f` for each record that covers a page: its path's, its route's, and those of the layouts above.

@@ -22,6 +22,9 @@ struct Stamps(Vec<Stamp>);
 impl Stamps {
     fn push(&mut self, stamp: Stamp) {
         let list = &mut self.0;
+        if list.contains(&stamp) {
+            return;
+        }
         let at = list.partition_point(|s| s.last <= stamp.last);
         list.insert(at, stamp);
         if list.len() > MAX_STAMPS {
@@ -119,6 +122,36 @@ impl Record {
     /// The newest removal.
     pub(crate) fn removed(&self) -> u64 {
         self.removed
+    }
+
+    /// It as numbers, for the log of a directory.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = u64> {
+        let stamps = |s: &Stamps| {
+            let each = s.0.clone().into_iter().flat_map(|s| [s.first, s.last, s.at.nanos()]);
+            std::iter::once(s.0.len() as u64).chain(each)
+        };
+        let pending = self.pending.clone().into_iter().flat_map(|p| [p.epoch, p.deadline.nanos()]);
+        stamps(&self.hard)
+            .chain(stamps(&self.soft))
+            .chain(std::iter::once(self.pending.len() as u64))
+            .chain(pending)
+            .chain(std::iter::once(self.removed))
+    }
+
+    /// From [`Record::numbers`]; none where they are not such.
+    pub(crate) fn from_numbers(next: &mut impl FnMut() -> Option<u64>) -> Option<Record> {
+        let mut record = Record::default();
+        for stamps in [&mut record.hard, &mut record.soft] {
+            for _ in 0..next()? {
+                let (first, last, at) = (next()?, next()?, Time::from_nanos(next()?));
+                stamps.push(Stamp { first, last, at });
+            }
+        }
+        for _ in 0..next()? {
+            record.push_pending(Pending { epoch: next()?, deadline: Time::from_nanos(next()?) });
+        }
+        record.removed = next()?;
+        Some(record)
     }
 
     /// Takes over all of another record: the result is at least as strong as both.

@@ -117,6 +117,13 @@ impl TagTable {
             .clone()
     }
 
+    /// Calls `f` with each record of a tag that was invalidated.
+    pub(crate) fn each(&self, mut f: impl FnMut(Subject<'_>, &Record)) {
+        for tag in self.nodes.read().by_name.values().filter(|t| t.latest() > 0) {
+            tag.read(|record| f(Subject::Tag(tag.name()), record));
+        }
+    }
+
     /// Drops nodes that nothing points to; of those with a record, the newest `max_records` stay and the others are merged.
     fn sweep(&self, nodes: &mut Nodes, overflow: &Overflow) {
         nodes.by_name.retain(|_, tag| Arc::strong_count(tag) > 1 || tag.latest() > 0);

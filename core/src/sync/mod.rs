@@ -23,6 +23,11 @@ mod real {
     pub(crate) use global;
 }
 
+/// Words in memory that processes share, and those that a signal handler uses: outside of what a model checker sees.
+pub(crate) mod machine {
+    pub(crate) use std::sync::atomic::*;
+}
+
 #[cfg(feature = "shuttle")]
 pub(crate) use model::*;
 #[cfg(not(feature = "shuttle"))]

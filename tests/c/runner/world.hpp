@@ -3,6 +3,8 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
+#include <filesystem>
 #include <future>
 #include <thread>
 
@@ -89,11 +91,51 @@ class Asked {
   bool draft_ = false, prefetch_ = false, is_head_ = false;
 };
 
+// A fresh directory, removed at the end.
+class TemporaryDirectory {
+ public:
+  TemporaryDirectory() : path_((std::filesystem::temp_directory_path() / "isr-scenario-XXXXXX").string()) {
+    if (!mkdtemp(path_.data())) throw Fault("no temporary directory: " + path_);
+  }
+  ~TemporaryDirectory() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryDirectory(const TemporaryDirectory&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// What the library told of the directory.
+class Troubles {
+ public:
+  std::vector<std::string> take() {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(lines_, {});
+  }
+  static void told(void* user_data, isr_status status, isr_str message) {
+    auto& self = **static_cast<std::shared_ptr<Troubles>*>(user_data);
+    const std::lock_guard lock(self.mutex_);
+    self.lines_.push_back(std::string("trouble: ") + isr_status_name(status) + ": " + text(message));
+  }
+  static void free(void* user_data) { delete static_cast<std::shared_ptr<Troubles>*>(user_data); }
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::string> lines_;
+};
+
 class World {
  public:
-  explicit World(const Scenario& scenario) : scenario_(scenario), site_(std::make_shared<Site>(scenario)) {
+  // With a directory if the scenario persists, or if it is to have one anyway.
+  World(const Scenario& scenario, bool with_directory)
+      : scenario_(scenario), site_(std::make_shared<Site>(scenario)), troubles_(std::make_shared<Troubles>()) {
     clock_.reset(isr_clock_new(1'700'000'000), isr_clock_free);
-    open(std::nullopt);
+    if (with_directory || scenario.persists()) directory_.emplace();
+    if (scenario.cache.count("deployment")) deployment_ = scenario.cache.at("deployment");
+    open();
     for (const auto& route : scenario.routes)
       if (const isr_status status = add_route(route)) throw Fault("route " + route.pattern + ": " + dump(of_error(status)));
   }
@@ -104,6 +146,7 @@ class World {
     bool ended = false;
     isr_cache_close(cache_.get(), 5, &ended);
     if (!ended) throw Fault("at its end the cache did not close; in progress: " + running());
+    if (auto troubles = troubles_->take(); !troubles.empty()) throw Fault(std::move(troubles));  // no scenario makes any
   }
 
   void run(const Step& step) {
@@ -168,7 +211,7 @@ class World {
     if (!differences.empty()) throw Fault(differences);
   }
 
-  void open(const std::optional<std::string>& deployment) {
+  void open() {
     const std::unique_ptr<isr_options, decltype(&isr_options_free)> options(isr_options_new(), isr_options_free);
     const auto set = [&](const std::string& name, const json& value) {
       isr_options* o = options.get();
@@ -183,8 +226,10 @@ class World {
     set("threads", 8);
     set("default_timeout", nullptr);
     for (const auto& [name, value] : scenario_.cache)
-      if (name != "persist") set(name, value);
-    if (deployment) set("deployment", *deployment);
+      if (name != "persist" && name != "deployment") set(name, value);
+    set("deployment", deployment_);
+    if (directory_) set("directory", directory_->path());
+    isr_options_set_on_trouble(options.get(), Troubles::told, new std::shared_ptr<Troubles>(troubles_), Troubles::free);
     threads_ = scenario_.cache.count("threads") ? scenario_.cache.at("threads").get<std::size_t>() : 8;
     isr_options_set_clock(options.get(), clock_.get());
     isr_cache* cache = nullptr;
@@ -228,7 +273,8 @@ class World {
     bool ended = false;
     isr_cache_close(cache_.get(), static_cast<double>(kLimit.count()), &ended);
     if (!ended) throw too_long("reopen");
-    open(deployment);
+    if (deployment) deployment_ = *deployment;
+    open();
     const auto routes = std::exchange(routes_, {});
     for (const auto& route : routes)
       if (const isr_status status = add_route(route)) throw Fault("reopen: " + dump(of_error(status)));
@@ -406,7 +452,10 @@ class World {
   }
 
   const Scenario& scenario_;
+  std::optional<TemporaryDirectory> directory_;
+  json deployment_ = "";  // that of the last `reopen` which named one
   std::shared_ptr<Site> site_;
+  std::shared_ptr<Troubles> troubles_;
   std::shared_ptr<isr_clock> clock_;
   std::shared_ptr<isr_cache> cache_;
   std::size_t threads_ = 8;

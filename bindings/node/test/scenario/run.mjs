@@ -1,4 +1,7 @@
 // Runs one scenario against a cache of its own.
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Cache, ManualClock } from 'libisr';
 import { Differences, substitute } from './expect.mjs';
 import { actionOf } from './format.mjs';
@@ -16,10 +19,14 @@ export class StepError extends Error {
   }
 }
 
-/** Runs a scenario that has the right form; throws a `StepError` at the first step that fails. */
-export async function runScenario(scenario) {
-  const run = new Run(scenario);
+/**
+ * Runs a scenario that has the right form; throws a `StepError` at the first step that fails. `withDirectory` gives it a
+ * directory even if it does not persist.
+ */
+export async function runScenario(scenario, withDirectory) {
+  const run = new Run(scenario, withDirectory);
   try {
+    run.open();
     for (const route of scenario.routes) run.addRoute(route);
     for (const [index, step] of scenario.steps.entries()) {
       const differences = new Differences(run.stored);
@@ -30,9 +37,12 @@ export async function runScenario(scenario) {
       }
       if (differences.list.length > 0) throw new StepError(index, scenario.steps.length, step, differences.list);
     }
-  } finally {
-    await run.end();
+  } catch (error) {
+    // What went wrong first is what counts.
+    await run.end().catch(() => {});
+    throw error;
   }
+  await run.end();
 }
 
 function cacheOptions({ persist: _, stale_if_error: staleIfError, ...given }) {
@@ -51,24 +61,41 @@ const turn = () => new Promise((go) => setImmediate(go));
 class Run {
   stored = new Map();
   #clock = new ManualClock(START);
+  #options;
+  #directory;
+  /** What was told of the directory. No scenario makes trouble. */
+  #troubles = [];
   #site;
   #cache;
+  /** Those that were added, for a reopen. */
+  #routes = [];
   #threads;
   /** By name: the step, what it is answered with, and whether it is answered. */
   #started = new Map();
 
-  constructor(scenario) {
-    const options = cacheOptions(scenario.cache ?? {});
-    this.#threads = options.threads;
+  constructor(scenario, withDirectory) {
+    this.#options = cacheOptions(scenario.cache ?? {});
+    this.#threads = this.#options.threads;
     this.#site = new Site(scenario);
-    this.#cache = new Cache({ ...options, clock: this.#clock });
+    if (withDirectory || scenario.cache?.persist) this.#directory = mkdtempSync(join(tmpdir(), 'isr-scenario-'));
   }
 
-  addRoute({ pattern, dynamic_params, static_params, timeout, ...same }) {
+  open() {
+    this.#cache = new Cache({
+      ...this.#options,
+      clock: this.#clock,
+      directory: this.#directory,
+      onTrouble: (error) => this.#troubles.push(error),
+    });
+  }
+
+  addRoute(route) {
+    const { pattern, dynamic_params, static_params, timeout, ...same } = route;
     const options = { ...same, timeout: timeout ?? false };
     if (dynamic_params !== undefined) options.dynamicParams = dynamic_params;
     if (static_params !== undefined) options.staticParams = static_params;
     this.#cache.page(pattern, options, this.#site.render);
+    this.#routes.push(route);
   }
 
   async step(step, differences) {
@@ -104,9 +131,23 @@ class Run {
         return this.#counts(step.counts, this.#site.renders, differences);
       case 'data_counts':
         return this.#counts(step.data_counts, this.#site.loads, differences);
+      case 'reopen':
+        return this.#reopen(step.deployment);
       default:
-        throw new Error(`${action} needs a cache with "persist": true`);
+        throw new Error(`no step is called ${action}`);
     }
+  }
+
+  async #reopen(deployment) {
+    await this.#close();
+    if (deployment !== undefined) this.#options.deployment = deployment;
+    this.open();
+    for (const route of this.#routes.splice(0)) this.addRoute(route);
+  }
+
+  async #close() {
+    const ended = await this.#cache.close({ timeout: LIMIT / 1000 });
+    if (!ended) throw new Error(`the cache did not close: ${JSON.stringify(this.#cache.activity())}`);
   }
 
   /** The outcome of a call: what it gives, or its error. Begins at once. */
@@ -246,7 +287,12 @@ class Run {
   async end() {
     this.#site.holds.releaseAll();
     this.#site.dataHolds.releaseAll();
-    await this.#cache.close({ timeout: 0 });
+    try {
+      if (this.#cache) await this.#close();
+      if (this.#troubles.length > 0) throw new AggregateError(this.#troubles, this.#troubles.join('\n'));
+    } finally {
+      if (this.#directory !== undefined) rmSync(this.#directory, { recursive: true, force: true });
+    }
   }
 }
 

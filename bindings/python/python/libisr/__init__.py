@@ -17,6 +17,7 @@ from ._errors import (
     NoRoute,
     RenderError,
     RenderTimeout,
+    StoreError,
 )
 from ._libisr import Answer, ManualClock, Page, Result, __version__
 from ._render import Job
@@ -67,6 +68,7 @@ __all__ = [
     "RouteOptions",
     "Seconds",
     "State",
+    "StoreError",
     "__version__",
     "not_found",
     "redirect",

@@ -15,11 +15,12 @@ from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
 from . import _libisr
 from ._data import async_loader, decode, loader
-from ._errors import Closed, InvalidPath, IsrError, NoRoute
+from ._errors import Closed, InvalidPath, IsrError, NoRoute, StoreError
 from ._libisr import Answer, ManualClock
 from ._loops import Loops
 from ._progress import Listener
 from ._render import Callback, Route
+from ._trouble import TroubleListener, tell
 from ._types import (
     Activity,
     CacheOptions,
@@ -44,12 +45,34 @@ EXIT_SECONDS = 1.0
 class Cache(_libisr._Cache):
     """A cache of rendered pages. Usable from any thread, and from event loops.
 
-    Options are keywords, see `CacheOptions`; `clock` is a `ManualClock` in tests. Threads start with the first render.
+    Options are keywords, see `CacheOptions`; `clock` is a `ManualClock` in tests. `on_trouble` is told of trouble with
+    the directory, once of each kind, on a thread of its own; memory goes on alone. What it raises is logged. Without it
+    the logger `libisr` gets a warning. Threads start with the first render.
     Use it in a `with` or `async with`, or call `close`; the end of the interpreter closes what is left.
     """
 
-    def __init__(self, *, clock: ManualClock | None = None, **options: Unpack[CacheOptions]) -> None:
-        # The native half has taken the options in `__new__`.
+    _listener: TroubleListener
+
+    def __new__(
+        cls,
+        *,
+        clock: ManualClock | None = None,
+        on_trouble: Callable[[StoreError], object] | None = None,
+        **options: Unpack[CacheOptions],
+    ) -> Self:
+        listener = TroubleListener(on_trouble)
+        self = super().__new__(cls, clock=clock, on_trouble=functools.partial(tell, weakref.ref(listener)), **options)
+        self._listener = listener
+        return self
+
+    def __init__(
+        self,
+        *,
+        clock: ManualClock | None = None,
+        on_trouble: Callable[[StoreError], object] | None = None,
+        **options: Unpack[CacheOptions],
+    ) -> None:
+        # `__new__` has taken the options.
         self._routes: list[Route] = []
         self._loops = Loops()
         weakref.finalize(self, self._loops.close, EXIT_SECONDS).atexit = False

@@ -73,5 +73,9 @@ class Finished(IsrError, kind="finished"):
     """The job was finished before: by an earlier call, or by its timeout."""
 
 
+class StoreError(IsrError, kind="store"):
+    """The directory cannot be used; memory goes on alone. Told to `on_trouble`, raised by no call."""
+
+
 class InternalError(IsrError, kind="internal"):
     """A fault inside the library; please report it."""

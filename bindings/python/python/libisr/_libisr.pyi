@@ -5,10 +5,11 @@ from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from datetime import timedelta
 from types import EllipsisType
-from typing import Any, Final, Literal, TypeAlias, final, overload
+from typing import Any, Final, Literal, Self, TypeAlias, final, overload
 
 from typing_extensions import Buffer, disjoint_base
 
+from ._errors import StoreError
 from ._types import CacheWord, Head, Key, Reason, Seconds, State
 
 __all__ = [
@@ -173,7 +174,13 @@ class Result:
 
 @disjoint_base
 class _Cache:
-    def __new__(cls, *, clock: ManualClock | None = None, **options: Any) -> _Cache: ...
+    def __new__(
+        cls,
+        *,
+        clock: ManualClock | None = None,
+        on_trouble: Callable[[StoreError], None] | None = None,
+        **options: Any,
+    ) -> Self: ...
     def get(self, path: str, *, variant: _Variant = None, draft: bool = False, prefetch: bool = False) -> Answer:
         """Answers a request; waits where it must be rendered first."""
 

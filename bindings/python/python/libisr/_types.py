@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import Any, Literal, NamedTuple, TypeAlias, TypedDict
@@ -55,9 +56,17 @@ class CacheOptions(TypedDict, total=False):
     storable_statuses: list[int] | tuple[int, ...]
     """Statuses that may be stored. Default 200, 203, 301, 302, 303, 307, 308, 404, 410."""
     draft_secret: str
-    """Signs draft tokens; at least 16 bytes. Default: random for each cache."""
+    """Signs draft tokens; at least 16 bytes. Default: random, the same for all who share a directory."""
     precompress: list[str] | tuple[str, ...]
     """Encodings in which pages are kept beside the plain one: "br", "gzip", "zstd". Default none."""
+    directory: str | os.PathLike[str]
+    """Where pages, data entries and invalidations are kept over restarts, and shared with the machine's other processes
+    that open the same directory. Made if it is not there. Default none: memory alone."""
+    max_disk_bytes: int
+    """Bytes of the directory's disk for pages and data entries; whole blocks of 4 KiB count. Default 16 GiB."""
+    durable: bool
+    """Whether stored pages and invalidations are on the disk (fsync) before a call returns, so that not even a power
+    loss undoes them. Default False: they survive the death of any process, not that of the machine."""
 
 
 class RouteOptions(TypedDict, total=False):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,9 +22,9 @@ class Report:
 
     file: str
     name: str
-    verdict: Literal["passed", "failed", "todo"]
+    verdict: Literal["passed", "failed"]
     lines: list[str] = field(default_factory=list)
-    """Where and how it failed, or what is to do."""
+    """Where and how it failed."""
 
 
 def scenario_files(paths: list[Path]) -> list[Path]:
@@ -33,26 +35,26 @@ def scenario_files(paths: list[Path]) -> list[Path]:
     return files
 
 
-def run_file(path: Path, use_async: bool) -> Report:
-    """Runs the scenario in one file."""
+def run_file(path: Path, use_async: bool, with_directory: bool = False) -> Report:
+    """Runs the scenario in one file; `with_directory` gives it a directory even if it does not persist."""
     try:
         scenario = json.loads(path.read_bytes(), parse_constant=_no_constant)
     except (OSError, ValueError) as error:
         return Report(path.name, "(not JSON)", "failed", [str(error)])
-    return run(path.name, scenario, use_async)
+    return run(path.name, scenario, use_async, with_directory)
 
 
-def run(file: str, raw: Any, use_async: bool) -> Report:
+def run(file: str, raw: Any, use_async: bool, with_directory: bool = False) -> Report:
     """Runs one scenario."""
     name = raw.get("name") if isinstance(raw, dict) else None
     report = Report(file, name if isinstance(name, str) else "(no name)", "passed")
     try:
         scenario = parse(raw)
-        # The core has no directory yet.
-        if scenario.cache.get("persist"):
-            report.verdict, report.lines = "todo", ["directory"]
-            return report
-        _steps(scenario, use_async)
+        with contextlib.ExitStack() as stack:
+            directory = None
+            if with_directory or scenario.cache.get("persist"):
+                directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="isr-scenario-"))
+            _steps(scenario, use_async, directory)
     except Malformed as error:
         report.verdict, report.lines = "failed", [f"not a scenario: {error}"]
     except Fault as fault:
@@ -60,8 +62,8 @@ def run(file: str, raw: Any, use_async: bool) -> Report:
     return report
 
 
-def _steps(scenario: Scenario, use_async: bool) -> None:
-    world = World(scenario, use_async)
+def _steps(scenario: Scenario, use_async: bool, directory: str | None) -> None:
+    world = World(scenario, use_async, directory)
     try:
         for i, step in enumerate(scenario.steps):
             try:

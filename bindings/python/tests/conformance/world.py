@@ -40,13 +40,17 @@ class Slot:
 class World:
     """One scenario: its cache, its clock, and what runs in the background."""
 
-    def __init__(self, scenario: Scenario, use_async: bool) -> None:
+    def __init__(self, scenario: Scenario, use_async: bool, directory: str | None) -> None:
         self._scenario = scenario
         self._async = use_async
         self._clock = libisr.ManualClock(1_700_000_000)
         self._site = Site(scenario)
         self._options = {"backoff_jitter": 0, "max_queue": 1000, "threads": 8, "default_timeout": None}
         self._options |= {name: value for name, value in scenario.cache.items() if name != "persist"}
+        if directory is not None:
+            self._options["directory"] = directory
+        self._trouble: list[str] = []
+        """What was told of the directory. No scenario makes trouble."""
         self._captures: dict[str, str] = {}
         self._started: dict[str, Slot] = {}
         self._routes: list[dict[str, Any]] = []
@@ -59,7 +63,12 @@ class World:
             raise Fault([f"cache: {error}"]) from None
 
     def _open(self) -> None:
-        self._cache = libisr.Cache(clock=self._clock, **self._options)  # type: ignore[arg-type]
+        trouble = self._trouble
+        self._cache = libisr.Cache(
+            clock=self._clock,
+            on_trouble=lambda error: trouble.append(f"trouble: {error}"),
+            **self._options,  # type: ignore[arg-type]
+        )
         self._site.cache = self._cache
 
     def _add_route(self, route: dict[str, Any]) -> None:
@@ -76,6 +85,8 @@ class World:
             self._app.stop()
         if not ended and not quietly:
             raise Fault([f"at its end the cache did not close; in progress: {self._running()}"])
+        if self._trouble and not quietly:
+            raise Fault(self._trouble)
 
     def run(self, step: Step) -> None:
         """Runs one step; a `Fault` where something is not as it should be."""

@@ -27,8 +27,15 @@ pub enum Verdict {
     Passed,
     /// Lines that say where and how.
     Failed(Vec<String>),
-    /// Not run, because of something that the core cannot do yet.
-    Todo(&'static str),
+}
+
+/// Which scenarios get a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Directories {
+    /// Those that persist.
+    Persistent,
+    /// All: a directory changes nothing that a scenario can see.
+    All,
 }
 
 /// The scenario files among these files and folders, each folder's sorted by name.
@@ -57,25 +64,23 @@ pub fn scenario_files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
 }
 
 /// Runs the scenario in one file.
-pub fn run_file(path: &Path) -> Report {
+pub fn run_file(path: &Path, directories: Directories) -> Report {
     let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
     let json = std::fs::read(path)
         .map_err(|e| e.to_string())
         .and_then(|bytes| serde_json::from_slice::<Value>(&bytes).map_err(|e| e.to_string()));
     match json {
-        Ok(json) => run(file, json),
+        Ok(json) => run(file, json, directories),
         Err(e) => Report { file, name: "(not JSON)".into(), verdict: Verdict::Failed(vec![e]) },
     }
 }
 
 /// Runs one scenario.
-pub fn run(file: String, json: Value) -> Report {
+pub fn run(file: String, json: Value, directories: Directories) -> Report {
     let name = json.get("name").and_then(Value::as_str).unwrap_or("(no name)").to_string();
     let verdict = match Scenario::parse(json) {
         Err(e) => Verdict::Failed(vec![format!("not a scenario: {e}")]),
-        // The core has no directory yet.
-        Ok(scenario) if scenario.persists() => Verdict::Todo("directory"),
-        Ok(scenario) => match steps(&scenario) {
+        Ok(scenario) => match steps(&scenario, directories) {
             Ok(()) => Verdict::Passed,
             Err(fault) => Verdict::Failed(fault),
         },
@@ -83,8 +88,8 @@ pub fn run(file: String, json: Value) -> Report {
     Report { file, name, verdict }
 }
 
-fn steps(scenario: &Scenario) -> Result<(), Fault> {
-    let mut world = World::open(scenario)?;
+fn steps(scenario: &Scenario, directories: Directories) -> Result<(), Fault> {
+    let mut world = World::open(scenario, directories == Directories::All)?;
     let total = scenario.steps.len();
     let result = scenario.steps.iter().enumerate().try_for_each(|(i, step)| {
         world.run(&step.action, scenario).map_err(|differences| {

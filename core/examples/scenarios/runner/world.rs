@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use isr_core::http::Conditions;
 use isr_core::{
-    Answer, Cache, DataAnswer, DataOptions, Error, ManualClock, RenderJob, Renderer, Request,
-    TagOptions, Time, Variant,
+    Answer, Cache, DataAnswer, DataOptions, Error, ManualClock, OnTrouble, RenderJob, Renderer,
+    Request, TagOptions, Time, Variant,
 };
 use parking_lot::{Condvar, Mutex};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::expect::{self, Captures, Expect, Seen, replace_captures};
 use super::format::{DataKey, Route, Scenario, lifetime, optional_lifetime};
@@ -28,7 +29,7 @@ pub type Fault = Vec<String>;
 
 pub struct World {
     site: Arc<Site>,
-    clock: ManualClock,
+    ground: Ground,
     cache: Cache,
     /// Those that were added, for a reopen.
     routes: Vec<Route>,
@@ -37,16 +38,16 @@ pub struct World {
 }
 
 impl World {
-    pub fn open(scenario: &Scenario) -> Result<World, Fault> {
-        let clock = ManualClock::new(Time::from_nanos(1_700_000_000 * 1_000_000_000));
+    /// Opens the scenario's cache; with a directory if it persists, or if it is to have one anyway.
+    pub fn open(scenario: &Scenario, with_directory: bool) -> Result<World, Fault> {
         let site = Site::new(scenario);
-        let mut options = scenario.options().map_err(|e| vec![format!("cache: {e}")])?;
-        options.clock = clock.clone().into();
-        let cache = Cache::open(options).map_err(|e| vec![format!("cache: {e}")])?;
+        let ground = Ground::new(with_directory || scenario.persists())
+            .map_err(|e| vec![format!("no temporary directory: {e}")])?;
+        let cache = ground.open(scenario).map_err(|e| vec![format!("cache: {e}")])?;
         site.set_cache(cache.downgrade());
         let mut world = World {
             site,
-            clock,
+            ground,
             cache,
             routes: Vec::new(),
             captures: Captures::new(),
@@ -61,14 +62,14 @@ impl World {
     /// Ends everything that still runs; what is held is let go.
     pub fn close(self) -> Result<(), Fault> {
         self.site.frames.end();
-        if self.cache.close(Duration::from_secs(5)) {
-            Ok(())
-        } else {
-            Err(vec![format!(
+        if !self.cache.close(Duration::from_secs(5)) {
+            return Err(vec![format!(
                 "at its end the cache did not close; in progress: {}",
                 self.running()
-            )])
+            )]);
         }
+        let trouble = std::mem::take(&mut *self.ground.trouble.lock());
+        if trouble.is_empty() { Ok(()) } else { Err(trouble) }
     }
 
     pub fn run(&mut self, action: &Action, scenario: &Scenario) -> Result<(), Fault> {
@@ -91,7 +92,7 @@ impl World {
                 Some(seen) => Err(vec![format!("\"{name}\" was answered: {}", json!(seen))]),
             },
             Action::Advance(secs) => {
-                self.clock.advance_secs(*secs).map_err(|e| vec![e.to_string()])
+                self.ground.clock.advance_secs(*secs).map_err(|e| vec![e.to_string()])
             }
             Action::Settle => self.settle(),
             Action::Hold(gate, key) => {
@@ -165,12 +166,10 @@ impl World {
         if !self.cache.close(LIMIT) {
             return Err(self.too_long("reopen"));
         }
-        let mut options = scenario.options().map_err(told)?;
-        options.clock = self.clock.clone().into();
         if let Some(deployment) = deployment {
-            options.deployment = deployment.to_string();
+            self.ground.deployment = Some(deployment.to_string());
         }
-        self.cache = Cache::open(options).map_err(told)?;
+        self.cache = self.ground.open(scenario).map_err(told)?;
         self.site.set_cache(self.cache.downgrade());
         for route in std::mem::take(&mut self.routes) {
             self.add_route(&route).map_err(told)?;
@@ -332,6 +331,40 @@ impl World {
             pending.join(", "),
             self.cache.activity()
         )
+    }
+}
+
+/// What stays over a `reopen`.
+struct Ground {
+    clock: ManualClock,
+    directory: Option<TempDir>,
+    /// That of the last `reopen` which named one.
+    deployment: Option<String>,
+    /// What was told of the directory. No scenario makes trouble.
+    trouble: Arc<Mutex<Vec<String>>>,
+}
+
+impl Ground {
+    fn new(with_directory: bool) -> std::io::Result<Ground> {
+        Ok(Ground {
+            clock: ManualClock::new(Time::from_nanos(1_700_000_000 * 1_000_000_000)),
+            directory: with_directory.then(TempDir::new).transpose()?,
+            deployment: None,
+            trouble: Arc::default(),
+        })
+    }
+
+    fn open(&self, scenario: &Scenario) -> Result<Cache, Error> {
+        let mut options = scenario.options()?;
+        options.clock = self.clock.clone().into();
+        options.directory = self.directory.as_ref().map(|d| d.path().to_path_buf());
+        let trouble = self.trouble.clone();
+        options.on_trouble =
+            Some(OnTrouble(Arc::new(move |e| trouble.lock().push(format!("trouble: {e}")))));
+        if let Some(deployment) = &self.deployment {
+            options.deployment.clone_from(deployment);
+        }
+        Cache::open(options)
     }
 }
 

@@ -1,0 +1,205 @@
+//! Reads the invalidations of other processes from the directory's log, and writes those of this one to it.
+
+use std::sync::Arc;
+
+use crate::invalidation::wire::Item;
+use crate::store::log::{Broken, HEAD, Head, Log, push_frame, split_frame};
+use crate::store::{Opened, Store, Trouble};
+
+/// A log that is being followed.
+pub(crate) struct Follower {
+    store: Arc<Store>,
+    log: Log,
+    /// Up to here it was read.
+    at: u64,
+}
+
+/// What the follower found.
+pub(crate) trait Replay {
+    fn replay(&self, item: Item<'_>);
+    /// Something cannot be known: what began up to this epoch counts as removed.
+    fn flush(&self, epoch: u64);
+    /// All that is known, as frames.
+    fn snapshot(&self) -> Vec<u8>;
+}
+
+/// The newest epoch in frames that were checked; none where one means nothing.
+pub(crate) fn newest_epoch(frames: &[u8]) -> Option<u64> {
+    let mut newest = 0;
+    let mut rest = frames;
+    while let Some((payload, next)) = split_frame(rest) {
+        newest = newest.max(Item::parse(payload)?.newest());
+        rest = next;
+    }
+    Some(newest)
+}
+
+impl Follower {
+    /// Follows a log that was opened, after replaying what it holds.
+    pub(crate) fn new(opened: Opened, replay: &impl Replay) -> Follower {
+        let Opened { store, log, frames, .. } = opened;
+        replay.flush(store.flushed());
+        let mut follower = Follower { store, at: HEAD + frames.len() as u64, log };
+        follower.apply(&frames, replay);
+        follower
+    }
+
+    /// Applies what other processes have written. `latest` is the newest invalidation that they have told of.
+    pub(crate) fn catch_up(&mut self, latest: u64, replay: &impl Replay) {
+        if let Err(broken) = self.try_catch_up(replay) {
+            self.store.trouble(Trouble::LogRead, std::io::Error::from(broken));
+            replay.flush(latest);
+        }
+        replay.flush(self.store.flushed());
+    }
+
+    fn try_catch_up(&mut self, replay: &impl Replay) -> Result<(), Broken> {
+        loop {
+            let generation = self.store.log_generation();
+            let end = self.store.log_end();
+            if generation == self.log.head.generation && generation == self.store.log_generation() {
+                if end > self.at {
+                    self.read_to(end, replay)?;
+                }
+                return Ok(());
+            }
+            self.change_log(replay)?;
+        }
+    }
+
+    /// Goes on with the log that took the place of this one.
+    fn change_log(&mut self, replay: &impl Replay) -> Result<(), Broken> {
+        let next = Log::open(self.store.v1())?;
+        if next.head.era != self.store.era() || next.head.generation <= self.log.head.generation {
+            return Err(Broken::Damaged("it is another one than was told of"));
+        }
+        if next.head.generation == self.log.head.generation + 1 {
+            self.read_to(next.head.former_end, replay)?;
+            self.at = next.head.snapshot_end;
+        } else {
+            // Some were missed: the snapshot has all of them.
+            self.at = HEAD;
+        }
+        self.log = next;
+        Ok(())
+    }
+
+    fn read_to(&mut self, end: u64, replay: &impl Replay) -> Result<(), Broken> {
+        let frames = self.log.frames(self.at, end)?;
+        self.at = end;
+        self.apply(&frames, replay);
+        Ok(())
+    }
+
+    fn apply(&mut self, frames: &[u8], replay: &impl Replay) {
+        let mut rest = frames;
+        while let Some((payload, next)) = split_frame(rest) {
+            match Item::parse(payload) {
+                Some(item) => replay.replay(item),
+                None => replay.flush(self.store.epoch()),
+            }
+            rest = next;
+        }
+    }
+
+    /// Writes a call and tells all processes of it. Its epoch; it is not applied here. `make` is given the epoch.
+    pub(crate) fn write(&mut self, replay: &impl Replay, make: impl FnOnce(u64) -> Vec<u8>) -> u64 {
+        let store = self.store.clone();
+        let writing = store.lock_log().inspect_err(|e| store.trouble(Trouble::Locks, e));
+        let is_current = writing.is_ok() && self.prepare(replay);
+        let (epoch, _) = store.next_epoch();
+        let mut frame = Vec::new();
+        push_frame(&mut frame, &make(epoch));
+        if store.is_alone() {
+            store.set_latest(epoch);
+            return epoch;
+        }
+        let written = if is_current {
+            let commit = store.next_commit(self.log.commit);
+            self.log.append(&frame, commit, store.is_durable())
+        } else {
+            Err(std::io::Error::other("the log cannot be followed"))
+        };
+        match written {
+            Ok(()) => {
+                self.at = self.log.commit.end;
+                store.set_epoch_limit(self.log.commit.epoch_limit);
+                if self.log.should_compact() {
+                    self.compact(replay);
+                }
+                store.set_log(self.log.head.generation, self.log.commit.end);
+                store.troubles.is_over(Trouble::LogWrite);
+            }
+            Err(e) => {
+                store.trouble(Trouble::LogWrite, e);
+                store.flush(epoch);
+                replay.flush(epoch);
+                if is_current {
+                    let commit = store.next_commit(self.log.commit);
+                    // The slots are there already: this may work on a full disk. If not, running processes know.
+                    let _ = self.log.commit(commit, store.is_durable());
+                }
+            }
+        }
+        store.set_latest(epoch);
+        epoch
+    }
+
+    /// Reserves more epochs.
+    pub(crate) fn reserve(&mut self, replay: &impl Replay) {
+        let store = self.store.clone();
+        let Ok(_writing) = store.lock_log() else { return };
+        if self.prepare(replay) {
+            let commit = store.next_commit(self.log.commit);
+            match self.log.commit(commit, store.is_durable()) {
+                Ok(()) => store.set_epoch_limit(self.log.commit.epoch_limit),
+                Err(e) => store.trouble(Trouble::LogWrite, e),
+            }
+        }
+    }
+
+    /// Comes to the end of what was committed, also by one who died before he told of it. Whether that went well.
+    fn prepare(&mut self, replay: &impl Replay) -> bool {
+        let mut prepared = || {
+            self.try_catch_up(replay)?;
+            self.log.commit = self.log.newest_commit()?;
+            if self.log.commit.end > self.at {
+                self.read_to(self.log.commit.end, replay)?;
+            }
+            Ok(())
+        };
+        match prepared() {
+            Ok(()) => true,
+            Err(broken) => {
+                let broken: Broken = broken;
+                self.store.trouble(Trouble::LogRead, std::io::Error::from(broken));
+                replay.flush(self.store.epoch());
+                false
+            }
+        }
+    }
+
+    /// Puts a snapshot in the place of a log that has grown. Not to be done is no harm.
+    fn compact(&mut self, replay: &impl Replay) {
+        let former = &self.log;
+        let head = Head {
+            generation: former.head.generation + 1,
+            former_end: former.commit.end,
+            ..former.head.clone()
+        };
+        // In this very moment the directory may hold another log: of a new era, after damage.
+        if !former.is_in_place(self.store.v1()).unwrap_or(false) {
+            return;
+        }
+        let frames = replay.snapshot();
+        let made =
+            Log::create(self.store.v1(), head, former.commit, &frames, self.store.is_durable());
+        match made {
+            Ok(log) => {
+                self.at = log.commit.end;
+                self.log = log;
+            }
+            Err(e) => self.store.trouble(Trouble::LogWrite, e),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Locks between processes: byte ranges of one file, as open-file-description locks (fcntl(2)). The kernel frees them when
+//! their process dies, whatever kills it, also across containers that share the directory.
+//!
+//! They exclude other openings of the directory, not the threads of this one: each is taken with a lock of this process held.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+/// Held while the log is written and while a process opens.
+pub(crate) const PUBLISH: u32 = 0;
+/// Held by the one process that cleans up.
+pub(crate) const JANITOR: u32 = 1;
+/// One byte for each process that has the directory open.
+const SEATS_FROM: u32 = 16;
+/// Most processes at a time.
+pub(crate) const SEATS: u32 = 1024;
+const STRIPES_FROM: u32 = 4096;
+/// Keys share this many locks of stores and leases.
+pub(crate) const STRIPES: u32 = 64;
+
+pub(crate) struct Locks {
+    file: OwnedFd,
+}
+
+/// A lock; free again when dropped.
+pub(crate) struct Held<'a> {
+    locks: &'a Locks,
+    byte: u32,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        // It cannot fail for a lock that is held; if it did, the kernel frees it with the process.
+        let _ = self.locks.set(libc::F_OFD_SETLK, libc::F_UNLCK, self.byte, 1);
+    }
+}
+
+impl Locks {
+    pub(crate) fn new(file: OwnedFd) -> Locks {
+        Locks { file }
+    }
+
+    pub(crate) fn file(&self) -> &OwnedFd {
+        &self.file
+    }
+
+    /// Waits for a lock.
+    pub(crate) fn lock(&self, byte: u32) -> io::Result<Held<'_>> {
+        loop {
+            match self.set(libc::F_OFD_SETLKW, libc::F_WRLCK, byte, 1) {
+                Ok(_) => return Ok(Held { locks: self, byte }),
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+    }
+
+    /// Takes a lock if nobody has it.
+    pub(crate) fn try_lock(&self, byte: u32) -> io::Result<Option<Held<'_>>> {
+        Ok(self.take(byte)?.then_some(Held { locks: self, byte }))
+    }
+
+    pub(crate) fn stripe(&self, stripe: u32) -> io::Result<Held<'_>> {
+        self.lock(STRIPES_FROM + stripe)
+    }
+
+    /// Takes the first free seat, for as long as the file is open. None: all are taken.
+    pub(crate) fn take_seat(&self) -> io::Result<Option<u32>> {
+        for seat in 0..SEATS {
+            if self.take(SEATS_FROM + seat)? {
+                return Ok(Some(seat));
+            }
+        }
+        Ok(None)
+    }
+
+    pub(crate) fn leave_seat(&self, seat: u32) {
+        let _ = self.set(libc::F_OFD_SETLK, libc::F_UNLCK, SEATS_FROM + seat, 1);
+    }
+
+    /// Whether another process, alive, has this seat. Where that cannot be told, it has.
+    pub(crate) fn is_seated(&self, seat: u32) -> bool {
+        self.is_locked_elsewhere(SEATS_FROM + seat, 1)
+    }
+
+    /// Whether any other process has the directory open.
+    pub(crate) fn others_are_seated(&self) -> bool {
+        self.is_locked_elsewhere(SEATS_FROM, SEATS)
+    }
+
+    fn take(&self, byte: u32) -> io::Result<bool> {
+        match self.set(libc::F_OFD_SETLK, libc::F_WRLCK, byte, 1) {
+            Ok(_) => Ok(true),
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn is_locked_elsewhere(&self, from: u32, len: u32) -> bool {
+        self.set(libc::F_OFD_GETLK, libc::F_WRLCK, from, len)
+            .map_or(true, |found| i32::from(found.l_type) != libc::F_UNLCK)
+    }
+
+    fn set(
+        &self,
+        command: libc::c_int,
+        kind: libc::c_int,
+        from: u32,
+        len: u32,
+    ) -> io::Result<libc::flock> {
+        // SAFETY: all fields of `flock` are integers; OFD locks ask for a pid of 0.
+        let mut range: libc::flock = unsafe { std::mem::zeroed() };
+        range.l_type = kind as libc::c_short;
+        range.l_whence = libc::SEEK_SET as libc::c_short;
+        range.l_start = libc::off_t::from(from);
+        range.l_len = libc::off_t::from(len);
+        // SAFETY: the descriptor is open for as long as `self`, and `range` is a valid flock for the whole call.
+        let result = unsafe { libc::fcntl(self.file.as_raw_fd(), command, &raw mut range) };
+        if result == -1 { Err(io::Error::last_os_error()) } else { Ok(range) }
+    }
+}
