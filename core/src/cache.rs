@@ -402,7 +402,7 @@ impl Cache {
     }
 
     fn engine(&self) -> &Arc<Engine> {
-        self.0.0.get(|parent| Engine::after_fork(parent))
+        self.0.0.get(|parent| Engine::after_fork(parent), |engine| engine.tell_open_trouble())
     }
 
     /// The answer from the store at once, where the request is plain and the page is fresh.

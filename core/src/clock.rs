@@ -186,7 +186,7 @@ impl ManualClock {
     }
 
     fn watchers(&self) -> &Mutex<Vec<Weak<dyn TimeWatcher>>> {
-        self.0.watchers.get(|_| Mutex::new(Vec::new()))
+        self.0.watchers.get(|_| Mutex::new(Vec::new()), |_| ())
     }
 }
 

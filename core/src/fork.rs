@@ -8,25 +8,22 @@ use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 
-use crate::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering};
+use crate::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use crate::sync::global;
+use crate::sync::machine::{AtomicBool, AtomicI32};
 
 global! {
     /// How many forks lie between this process and the one that loaded the library.
     static GENERATION: AtomicU32 = AtomicU32::new(0);
 }
 
-global! {
-    static INSTALLED: AtomicBool = AtomicBool::new(false);
-}
+static INSTALLED: AtomicBool = AtomicBool::new(false);
 
 /// What a child does not inherit; -1 where there is nothing.
 const FDS: usize = 512;
 const NONE: i32 = -1;
 
-global! {
-    static CLOSED_IN_CHILD: [AtomicI32; FDS] = [const { AtomicI32::new(NONE) }; FDS];
-}
+static CLOSED_IN_CHILD: [AtomicI32; FDS] = [const { AtomicI32::new(NONE) }; FDS];
 
 /// Tells this process from its parent and its children.
 pub(crate) fn generation() -> u32 {
@@ -155,17 +152,17 @@ impl<T> PerProcess<T> {
 
 impl<T: Send + Sync> PerProcess<T> {
     /// The value of this process. `make` makes it from the one of the nearest ancestor that had one, whose locks may be held
-    /// for ever. Where threads race, all get the same one.
-    pub(crate) fn get(&self, make: impl FnOnce(&T) -> T) -> &T {
+    /// for ever; `made` is told of it when all get it. Where threads race, they get the same one.
+    pub(crate) fn get(&self, make: impl FnOnce(&T) -> T, made: impl FnOnce(&T)) -> &T {
         let generation = generation();
         match self.of(generation) {
             Some(value) => value,
-            None => self.make(generation, make),
+            None => self.make(generation, make, made),
         }
     }
 
     #[cold]
-    fn make(&self, generation: u32, make: impl FnOnce(&T) -> T) -> &T {
+    fn make(&self, generation: u32, make: impl FnOnce(&T) -> T, made: impl FnOnce(&T)) -> &T {
         let newest = self.later.load(Ordering::Acquire);
         // SAFETY: as in `of`.
         let value = match unsafe { newest.as_ref() } {
@@ -174,17 +171,20 @@ impl<T: Send + Sync> PerProcess<T> {
             None => make(&self.first),
         };
         let own = Box::into_raw(Box::new(Later { generation, value }));
-        let there =
-            match self.later.compare_exchange(newest, own, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => own,
-                Err(other) => {
-                    // SAFETY: from the box above, and nobody else has seen it.
-                    drop(unsafe { Box::from_raw(own) });
-                    other
-                }
-            };
-        // SAFETY: as in `of`. Within a process it is exchanged once, so that `other` is of this generation, too.
-        unsafe { &(*there).value }
+        match self.later.compare_exchange(newest, own, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => {
+                // SAFETY: from the box above; freed by `drop` alone.
+                let value = unsafe { &(*own).value };
+                made(value);
+                value
+            }
+            Err(other) => {
+                // SAFETY: from the box above, and nobody else has seen it.
+                drop(unsafe { Box::from_raw(own) });
+                // SAFETY: as in `of`. In a process it is exchanged once, so that this one is of its generation.
+                unsafe { &(*other).value }
+            }
+        }
     }
 }
 

@@ -18,7 +18,7 @@ global! {
 }
 
 pub(crate) fn lock_waits() -> MutexGuard<'static, ()> {
-    WAITS.get(|_| Mutex::new(())).lock()
+    WAITS.get(|_| Mutex::new(()), |_| ()).lock()
 }
 
 /// Whether whatever is asked for from here waits, directly or through others, for this `from`: walks from the asking

@@ -88,6 +88,11 @@ impl Engine {
     }
 
     fn complete(self: &Arc<Self>, flight: &Arc<Flight>, outcome: Outcome) -> Result<(), Error> {
+        // The process may have stood still past the time-out: then others have taken over.
+        if self.clock.steady() > flight.deadline() {
+            self.time_out(flight);
+            return Err(finished_error());
+        }
         let invalid = match &outcome {
             Outcome::Fail(error) => Some(error.clone()),
             _ => None,
@@ -104,14 +109,6 @@ impl Engine {
             return false;
         }
         let now = self.clock.now();
-        // The process may have stood still past the time-out: then others have taken over.
-        let is_late = self.clock.steady() > flight.deadline();
-        let outcome = match outcome {
-            Outcome::Store(_) | Outcome::Pass { .. } if is_late => {
-                Outcome::Fail(self.timeout_error(flight))
-            }
-            other => other,
-        };
         let saved = match &outcome {
             Outcome::Store(page) if !flight.live => self.save(&flight.what, page),
             _ => Saved::No,

@@ -15,7 +15,9 @@ mod result;
 mod run;
 mod waiting;
 
+use std::fmt::Display;
 use std::io;
+use std::path::Path;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -51,7 +53,7 @@ pub(crate) struct Engine {
     /// The directory, if there is one that can be used.
     pub(crate) store: Option<Arc<Store>>,
     /// Trouble with a directory that could not be opened.
-    open_troubles: u64,
+    open_trouble: Option<Troubles>,
     elsewhere: Arc<Elsewhere>,
     pub(crate) routes: RwLock<Router<Arc<Route>>>,
     /// The same, as a forked child reads them.
@@ -65,8 +67,18 @@ pub(crate) struct Engine {
     pub(crate) counters: Counters,
     pub(crate) draft_secret: Vec<u8>,
     closed: AtomicBool,
-    /// Epochs up to here are of the process that was forked: what was invalidated there since is not known here.
-    pub(crate) inherited: u64,
+}
+
+/// No epoch of a process that counts by itself or of a directory comes so far.
+const AFTER_ALL: u64 = 1 << 60;
+
+/// What became of the directory.
+enum Directory {
+    /// There is to be none.
+    None,
+    Opened(Opened),
+    /// Memory goes on alone.
+    Trouble(Troubles),
 }
 
 /// What a first or further try of an ask came to.
@@ -86,20 +98,34 @@ impl Engine {
         options.check()?;
         fork::install()
             .map_err(|e| Error::new(ErrorKind::Internal, format!("pthread_atfork failed: {e}")))?;
-        let opened = open_directory(&options)?;
-        let secret = options.draft_secret.clone();
-        Ok(Engine::new(options, opened, secret, 0))
+        let found = open_directory(&options)?;
+        let own_secret = || match &found {
+            Directory::Opened(opened) => opened.store.draft_secret(),
+            _ => draft::random_secret(),
+        };
+        let draft_secret = options.draft_secret.clone().unwrap_or_else(own_secret);
+        let engine = Engine::new(options, found, draft_secret, 0);
+        engine.tell_open_trouble();
+        Ok(engine)
     }
 
     /// The engine of a forked child, with what was opened and added in the parent. Of the parent's it only reads what needs no
     /// lock: who held one at the fork will never release it.
     pub(crate) fn after_fork(parent: &Engine) -> Arc<Engine> {
-        let (options, secret) = (parent.options.clone(), parent.draft_secret.clone());
-        // What keeps it from being opened was told, and memory goes on alone.
-        let opened =
-            if parent.is_closed() { None } else { open_directory(&options).ok().flatten() };
-        let engine = Engine::new(options, opened, Some(secret), parent.inv.now());
-        if parent.is_closed() {
+        let options = parent.options.clone();
+        // The thread that forked has the parent's random numbers before it.
+        if let Some(seed) = draft::random_secret().first_chunk() {
+            fastrand::seed(u64::from_le_bytes(*seed));
+        }
+        let is_closed = parent.is_closed();
+        let found = match is_closed {
+            true => Directory::None,
+            false => open_directory(&options).unwrap_or_else(|e| not_opened(&options, &e)),
+        };
+        // With a directory its log tells what was invalidated; whether that can be read is not known to be the same here.
+        let inherited = if parent.store.is_some() { AFTER_ALL } else { parent.inv.now() };
+        let engine = Engine::new(options, found, parent.draft_secret.clone(), inherited);
+        if is_closed {
             engine.close(Duration::ZERO);
             return engine;
         }
@@ -115,19 +141,20 @@ impl Engine {
 
     fn new(
         options: Options,
-        opened: Option<Opened>,
-        draft_secret: Option<Vec<u8>>,
+        found: Directory,
+        draft_secret: Vec<u8>,
         inherited: u64,
     ) -> Arc<Engine> {
         let clock = options.clock.clone();
-        let store = opened.as_ref().map(|o| o.store.clone());
-        let own_secret = || store.as_ref().map_or_else(draft::random_secret, |s| s.draft_secret());
-        // The directory's epochs are of all processes: none is unknown.
-        let inherited = if store.is_some() { 0 } else { inherited };
+        let (opened, open_trouble) = match found {
+            Directory::None => (None, None),
+            Directory::Opened(opened) => (Some(opened), None),
+            Directory::Trouble(troubles) => (None, Some(troubles)),
+        };
         let engine = Arc::new(Engine {
-            open_troubles: u64::from(options.directory.is_some() && store.is_none()),
-            draft_secret: draft_secret.unwrap_or_else(own_secret),
-            store,
+            open_trouble,
+            draft_secret,
+            store: opened.as_ref().map(|o| o.store.clone()),
             elsewhere: Arc::default(),
             inv: Invalidations::new(options.max_invalidations, inherited, opened),
             memory: Memory::new(options.max_bytes, options.max_variants),
@@ -140,7 +167,6 @@ impl Engine {
             in_flight: Flights::default(),
             counters: Counters::default(),
             closed: AtomicBool::new(false),
-            inherited,
             clock,
             options,
         });
@@ -149,6 +175,13 @@ impl Engine {
             store.ask_for_uses(uses);
         }
         engine
+    }
+
+    /// Tells of a directory that could not be opened. Not before the engine can be asked, which the listener may do.
+    pub(crate) fn tell_open_trouble(&self) {
+        if let Some(troubles) = &self.open_trouble {
+            troubles.deliver();
+        }
     }
 
     pub(crate) fn add_route(
@@ -198,7 +231,8 @@ impl Engine {
         Stats {
             disk_reads: store.map_or(0, Store::reads),
             disk_writes: store.map_or(0, Store::writes),
-            disk_errors: store.map_or(self.open_troubles, Store::errors),
+            disk_errors: store
+                .map_or(self.open_trouble.as_ref().map_or(0, Troubles::count), Store::errors),
             disk_bytes: store.map_or(0, Store::disk_bytes),
             evictions: self.memory.evictions(),
             entries_stored: self.memory.entries() as u64,
@@ -250,11 +284,11 @@ impl Uses for Engine {
     }
 }
 
-/// Opens the directory; trouble is told, and memory goes on alone.
-fn open_directory(options: &Options) -> Result<Option<Opened>, Error> {
-    let Some(directory) = &options.directory else { return Ok(None) };
+/// Opens the directory, if there is to be one. Trouble is still to be told.
+fn open_directory(options: &Options) -> Result<Directory, Error> {
+    let Some(directory) = &options.directory else { return Ok(Directory::None) };
     match Store::open(directory, options) {
-        Ok(opened) => Ok(Some(opened)),
+        Ok(opened) => Ok(Directory::Opened(opened)),
         Err(e)
             if matches!(
                 e.kind(),
@@ -266,13 +300,15 @@ fn open_directory(options: &Options) -> Result<Option<Opened>, Error> {
             let shown = directory.display();
             Err(Error::invalid(format!("directory must name a directory; got \"{shown}\": {e}")))
         }
-        Err(e) => {
-            let told = Troubles::new(directory, options.on_trouble.clone());
-            told.tell(Trouble::Open, &e);
-            told.deliver();
-            Ok(None)
-        }
+        Err(e) => Ok(not_opened(options, &e)),
     }
+}
+
+fn not_opened(options: &Options, why: &dyn Display) -> Directory {
+    let directory = options.directory.as_deref().unwrap_or(Path::new(""));
+    let troubles = Troubles::new(directory, options.on_trouble.clone());
+    troubles.tell(Trouble::Open, why);
+    Directory::Trouble(troubles)
 }
 
 pub(crate) fn closed_error() -> Error {

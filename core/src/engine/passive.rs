@@ -51,9 +51,6 @@ impl Engine {
             return Ok(Put::NotStored);
         }
         let started = started.min(self.inv.now());
-        if started < self.inherited {
-            return Ok(Put::NotStored);
-        }
         match self.page_outcome(&target, result, started, &Deps::none()) {
             Outcome::Fail(error) => Err(error),
             Outcome::Pass { remove, .. } => {

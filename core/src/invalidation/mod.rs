@@ -157,14 +157,18 @@ impl Replay for Records {
 }
 
 impl Invalidations {
-    /// Those of one process, or, with a directory, of all that share it. Without one epochs go on after `epoch`.
-    pub(crate) fn new(max_records: usize, epoch: u64, opened: Option<Opened>) -> Invalidations {
+    /// Those of one process, or, with a directory, of all that share it. Without one, epochs go on after `inherited`: of what was
+    /// invalidated until then nothing is known, so that what began before counts as removed.
+    pub(crate) fn new(max_records: usize, inherited: u64, opened: Option<Opened>) -> Invalidations {
         let store = opened.as_ref().map(|o| o.store.clone());
         let records = Records::new(max_records, store.as_ref().map_or(0, |s| s.seed()));
-        let applied = opened.as_ref().map_or(0, |o| o.latest);
+        let applied = opened.as_ref().map_or(inherited, |o| o.latest);
+        if opened.is_none() {
+            records.flush(inherited);
+        }
         let follower = opened.map(|opened| Follower::new(opened, &records));
         Invalidations {
-            epoch: AtomicU64::new(epoch),
+            epoch: AtomicU64::new(inherited),
             applied: AtomicU64::new(applied),
             publish: RwLock::new(follower),
             store,

@@ -40,11 +40,12 @@ fn threads_of_a_child_agree_on_one_value() {
                 continue;
             }
             let seen = Arc::new(AtomicUsize::new(usize::MAX));
-            let look = run!(family, made, dropped, seen => {
+            let told = Arc::new(AtomicUsize::new(0));
+            let look = run!(family, made, dropped, seen, told => {
                 let own = family.get(|before| {
                     assert!(before.generation < generation());
                     value(made.fetch_add(1, Ordering::SeqCst), &dropped)
-                });
+                }, |_| { told.fetch_add(1, Ordering::SeqCst); });
                 assert_eq!(own.generation, generation());
                 let before = seen.swap(own.number, Ordering::SeqCst);
                 assert!(before == usize::MAX || before == own.number, "two values in one process");
@@ -55,10 +56,13 @@ fn threads_of_a_child_agree_on_one_value() {
                     assert!(before == usize::MAX || before == own.number);
                 }
             });
-            let third = run!(family, made, dropped => {
-                family.get(|_| value(made.fetch_add(1, Ordering::SeqCst), &dropped));
+            let third = run!(family, made, dropped, told => {
+                family.get(|_| value(made.fetch_add(1, Ordering::SeqCst), &dropped), |_| {
+                    told.fetch_add(1, Ordering::SeqCst);
+                });
             });
             together(vec![look, again, third]);
+            assert_eq!(told.load(Ordering::SeqCst), 1);
             ancestors += 1;
         }
         drop(family);

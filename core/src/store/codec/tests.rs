@@ -154,6 +154,13 @@ fn checksums_that_fit_make_no_page_of_nonsense() {
 }
 
 #[test]
+fn nothing_may_follow_the_body() {
+    let mut bytes = encode(&page(), ERA, "build 1");
+    bytes.push(0);
+    assert_eq!(read(&resealed(bytes)).err(), Some(Unusable::Damaged));
+}
+
+#[test]
 fn a_count_beyond_the_file_reserves_nothing() {
     let bytes = encode(&page(), ERA, "build 1");
     // The number of fields stands before the length of the first one's name.

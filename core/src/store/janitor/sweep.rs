@@ -37,7 +37,7 @@ impl Aim<'_> {
                 ages.add(used, bytes);
                 false
             }
-            Aim::Evict { cutoff, wanted } => *wanted > 0 && cutoff.takes(used, bytes),
+            Aim::Evict { cutoff, .. } => cutoff.takes(used, bytes),
             Aim::RemoveAll => true,
         }
     }

@@ -400,6 +400,18 @@ fn variants_are_evicted_with_their_folders() {
 }
 
 #[test]
+fn folders_that_go_count_for_the_low_water_mark() {
+    let yard = Yard::new();
+    let files = yard.files(A);
+    for n in 0..200 {
+        write(&files, &FilePlace::new(7, format!("/p/{n}").as_bytes(), b"v"), NOW);
+    }
+    // All of one age, so that no order says where to stop.
+    let passed = yard.pass(200 * BLOCK);
+    assert_eq!((passed.kept_files, yard.bytes.get()), (90, 180 * BLOCK));
+}
+
+#[test]
 fn what_is_used_while_the_pass_runs_stays() {
     let yard = Yard::new();
     let files = yard.files(A);

@@ -1,124 +1,15 @@
-//! A cache that was opened, and used, before `fork` works in the parent and in the children.
-//!
-//! No test harness: its threads would not be in the children. Each test says what must hold in a child; a watchdog ends one
-//! that hangs.
+//! Without a directory each process has what it renders itself.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Barrier, Condvar, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Barrier};
 
 use isr_core::*;
 
-/// No child that works needs so long.
-const WATCHDOG_SECS: u32 = 60;
-const LONG: Duration = Duration::from_secs(20);
+use crate::support::*;
 
-fn main() {
-    let wanted = std::env::args().skip(1).find(|a| !a.starts_with('-')).unwrap_or_default();
-    let tests: &[(&str, fn())] = &[
-        ("hits_and_renders_in_parent_and_child", hits_and_renders_in_parent_and_child),
-        ("every_generation_has_its_own", every_generation_has_its_own),
-        ("options_routes_and_secret_are_inherited", options_routes_and_secret_are_inherited),
-        ("a_child_that_never_asks_harms_nobody", a_child_that_never_asks_harms_nobody),
-        ("closed_before_is_closed_after", closed_before_is_closed_after),
-        ("closing_in_the_child_is_the_childs", closing_in_the_child_is_the_childs),
-        ("jobs_of_the_parent_are_finished", jobs_of_the_parent_are_finished),
-        ("a_page_from_before_is_not_put_past_an_invalidation", a_page_from_before_is_not_put),
-        ("inside_a_render", inside_a_render),
-        ("out_of_a_render", out_of_a_render),
-        ("out_of_a_load", out_of_a_load),
-        ("a_manual_clock_goes_on", a_manual_clock_goes_on),
-        ("threads_of_a_child_share_one_engine", threads_of_a_child_share_one_engine),
-        ("forks_under_load", forks_under_load),
-    ];
-    for (name, test) in tests.iter().filter(|(name, _)| name.contains(&wanted)) {
-        test();
-        println!("fork: {name}: ok");
-    }
-}
-
-/// Runs `body` in a child; its status.
-fn fork(body: impl FnOnce()) -> libc::c_int {
-    let mut status = 0;
-    // SAFETY: the child goes on as any thread of this program would, and ends without going back.
-    unsafe {
-        match libc::fork() {
-            0 => {
-                libc::alarm(WATCHDOG_SECS);
-                let failed = catch_unwind(AssertUnwindSafe(body)).is_err();
-                libc::_exit(libc::c_int::from(failed));
-            }
-            child => {
-                assert!(child > 0, "{}", std::io::Error::last_os_error());
-                assert_eq!(libc::waitpid(child, &mut status, 0), child);
-            }
-        }
-    }
-    status
-}
-
-/// Runs `body` in a child, where it must succeed.
-#[track_caller]
-fn in_child(body: impl FnOnce()) {
-    let status = fork(body);
-    assert!(libc::WIFEXITED(status), "the child died of signal {}", libc::WTERMSIG(status));
-    assert_eq!(libc::WEXITSTATUS(status), 0, "the child failed");
-}
-
-fn open() -> Cache {
-    Cache::open(Options { threads: 2, ..Options::default() }).unwrap()
-}
-
-/// Every page tells who rendered it.
-fn by_process(cache: &Cache) {
-    let render = |job: RenderJob| {
-        let page = PageResult::new(std::process::id().to_string()).tag("all");
-        let _ = job.complete(page);
-    };
-    cache.add_route("/[id]", RouteOptions::default(), Arc::new(render)).unwrap();
-}
-
-fn get(cache: &Cache, path: &str) -> (CacheWord, String) {
-    let answer = cache.get(&Request::new(path)).unwrap();
-    (answer.cache(), String::from_utf8(answer.page().body().to_vec()).unwrap())
-}
-
-#[track_caller]
-fn refused<T>(kind: ErrorKind, result: Result<T, Error>) {
-    assert_eq!(result.err().map(|e| e.kind()), Some(kind));
-}
-
-fn me() -> String {
-    std::process::id().to_string()
-}
-
-fn loads(value: &'static str) -> Arc<dyn Loader> {
-    Arc::new(move |job: LoadJob| drop(job.complete(value.into())))
-}
-
-fn read(cache: &Cache, key: &str, value: &'static str) -> Vec<u8> {
-    let options = DataOptions::default();
-    cache.data(None, &[key], &options, loads(value)).unwrap().value().to_vec()
-}
-
-/// All that a cache does, in a process that did nothing of it before.
-fn use_all(cache: &Cache) {
-    assert_eq!(get(cache, "/own"), (CacheWord::Miss, me()));
-    assert_eq!(get(cache, "/own"), (CacheWord::Hit, me()));
-    cache.revalidate_tag(&["all"], TagOptions::default()).unwrap();
-    assert_eq!(get(cache, "/own"), (CacheWord::Revalidated, me()));
-    assert!(cache.revalidate_path(&["/own"], None).unwrap());
-    cache.remove(&["/own"]).unwrap();
-    assert_eq!(get(cache, "/own"), (CacheWord::Miss, me()));
-    cache.regenerate(&Request::new("/own"), false).unwrap();
-    assert_eq!(read(cache, "own", "v"), b"v");
-    assert_eq!(cache.prerender(None).unwrap().failed.len(), 0);
-    assert!(cache.stats().renders >= 4);
-}
-
-fn hits_and_renders_in_parent_and_child() {
+pub fn hits_and_renders_in_parent_and_child() {
     let cache = open();
     by_process(&cache);
     assert_eq!(get(&cache, "/a"), (CacheWord::Miss, me()));
@@ -140,7 +31,7 @@ fn hits_and_renders_in_parent_and_child() {
     assert!(cache.close(LONG));
 }
 
-fn every_generation_has_its_own() {
+pub fn every_generation_has_its_own() {
     let cache = open();
     by_process(&cache);
     get(&cache, "/a");
@@ -157,12 +48,12 @@ fn every_generation_has_its_own() {
             drop(cache.clone());
             assert!(cache.close(LONG));
         });
-        assert_eq!(get(&cache, "/own"), (CacheWord::Hit, me()));
+        assert_eq!(get(&cache, &own()), (CacheWord::Hit, me()));
     });
     assert_eq!(get(&cache, "/a"), (CacheWord::Hit, me()));
 }
 
-fn options_routes_and_secret_are_inherited() {
+pub fn options_routes_and_secret_are_inherited() {
     let cache =
         Cache::open(Options { max_entry_bytes: 100, threads: 1, ..Options::default() }).unwrap();
     let page = |text: &'static str| -> Arc<dyn Renderer> {
@@ -210,7 +101,7 @@ fn options_routes_and_secret_are_inherited() {
     refused(ErrorKind::NoRoute, cache.get(&Request::new("/new/1")));
 }
 
-fn a_child_that_never_asks_harms_nobody() {
+pub fn a_child_that_never_asks_harms_nobody() {
     let cache = open();
     by_process(&cache);
     let dropped = Arc::new(AtomicBool::new(false));
@@ -238,7 +129,7 @@ fn a_child_that_never_asks_harms_nobody() {
     assert!(dropped.load(Ordering::SeqCst));
 }
 
-fn closed_before_is_closed_after() {
+pub fn closed_before_is_closed_after() {
     let cache = open();
     by_process(&cache);
     get(&cache, "/a");
@@ -251,7 +142,7 @@ fn closed_before_is_closed_after() {
     });
 }
 
-fn closing_in_the_child_is_the_childs() {
+pub fn closing_in_the_child_is_the_childs() {
     let cache = open();
     by_process(&cache);
     get(&cache, "/a");
@@ -269,33 +160,7 @@ fn closing_in_the_child_is_the_childs() {
     assert_eq!(get(&cache, "/a"), (CacheWord::Hit, me()));
 }
 
-/// What callbacks hand over. Not a channel: a child may find it as its sender left it.
-struct Held<T>(Mutex<Vec<T>>, Condvar);
-
-impl<T: Send + 'static> Held<T> {
-    fn new() -> Arc<Held<T>> {
-        Arc::new(Held(Mutex::new(Vec::new()), Condvar::new()))
-    }
-
-    fn push(&self, value: T) {
-        self.0.lock().unwrap().push(value);
-        self.1.notify_one();
-    }
-
-    fn take(&self) -> T {
-        let held = self.0.lock().unwrap();
-        let (mut held, _) = self.1.wait_timeout_while(held, LONG, |held| held.is_empty()).unwrap();
-        held.pop().expect("handed over in time")
-    }
-}
-
-/// A renderer that hands its jobs over.
-fn hand_over(jobs: &Arc<Held<RenderJob>>) -> Arc<dyn Renderer> {
-    let jobs = jobs.clone();
-    Arc::new(move |job| jobs.push(job))
-}
-
-fn jobs_of_the_parent_are_finished() {
+pub fn jobs_of_the_parent_are_finished() {
     let cache = open();
     let held = Held::new();
     cache.add_route("/held/[id]", RouteOptions::default(), hand_over(&held)).unwrap();
@@ -345,7 +210,7 @@ fn jobs_of_the_parent_are_finished() {
     assert_eq!(read(&cache, "held", "never"), b"parent");
 }
 
-fn a_page_from_before_is_not_put() {
+pub fn a_page_from_before_is_not_put() {
     let cache = open();
     by_process(&cache);
     let old = cache.started();
@@ -362,7 +227,7 @@ fn a_page_from_before_is_not_put() {
     });
 }
 
-fn inside_a_render() {
+pub fn inside_a_render() {
     let cache = open();
     by_process(&cache);
     let (own, parent) = (cache.downgrade(), me());
@@ -389,7 +254,7 @@ fn inside_a_render() {
 }
 
 /// A child that comes back out of a callback has no thread that anything waits for: it ends.
-fn out_of_a_render() {
+pub fn out_of_a_render() {
     let cache = open();
     let render = |job: RenderJob| {
         // SAFETY: the child goes on as this thread would.
@@ -411,7 +276,7 @@ fn out_of_a_render() {
     assert!(cache.close(LONG));
 }
 
-fn out_of_a_load() {
+pub fn out_of_a_load() {
     let cache = open();
     by_process(&cache);
     let child = Arc::new(AtomicUsize::new(usize::MAX));
@@ -445,7 +310,7 @@ fn out_of_a_load() {
     }
 }
 
-fn a_manual_clock_goes_on() {
+pub fn a_manual_clock_goes_on() {
     let clock = ManualClock::new(Time::from_nanos(1_700_000_000_000_000_000));
     let cache = Cache::open(Options { clock: clock.clone().into(), ..Options::default() }).unwrap();
     let held = Held::new();
@@ -470,7 +335,7 @@ fn a_manual_clock_goes_on() {
     assert_eq!(parents.recv_timeout(LONG).unwrap().unwrap().page().body(), b"parent");
 }
 
-fn threads_of_a_child_share_one_engine() {
+pub fn threads_of_a_child_share_one_engine() {
     let cache = open();
     let renders = Arc::new(AtomicUsize::new(0));
     let count = renders.clone();
@@ -495,61 +360,4 @@ fn threads_of_a_child_share_one_engine() {
             assert_eq!(renders.load(Ordering::SeqCst), 1);
         });
     }
-}
-
-/// Whatever other threads are at when the process is forked, no child waits for them.
-fn forks_under_load() {
-    let forks = std::env::var("ISR_FORKS").ok().and_then(|n| n.parse().ok()).unwrap_or(200);
-    let cache =
-        Cache::open(Options { threads: 4, max_bytes: 100_000, ..Options::default() }).unwrap();
-    by_process(&cache);
-    let end = Arc::new(AtomicBool::new(false));
-    let work: [fn(&Cache, usize); 6] = [
-        |cache, n| drop(cache.get(&Request::new(&format!("/{}", n % 10)))),
-        |cache, n| drop(cache.get(&Request::new(&format!("/{}", n % 1000)))),
-        |cache, n| {
-            let _ = cache.revalidate_tag(&["all", &format!("t{}", n % 100)], TagOptions::default());
-        },
-        |cache, n| drop(read(cache, &format!("{}", n % 100), "v")),
-        |_, n| {
-            let other = open();
-            by_process(&other);
-            get(&other, &format!("/{n}"));
-            other.close(if n % 2 == 0 { LONG } else { Duration::ZERO });
-        },
-        |cache, n| {
-            if n % 64 == 0 {
-                let render = Arc::new(|job: RenderJob| drop(job.complete(PageResult::new("x"))));
-                let _ = cache.add_route(&format!("/r/{n}"), RouteOptions::default(), render);
-            }
-            drop(cache.regenerate(&Request::new("/7"), false));
-            let _ = cache.remove(&["/7"]);
-        },
-    ];
-    let threads: Vec<_> = work
-        .into_iter()
-        .map(|work| {
-            let (cache, end) = (cache.clone(), end.clone());
-            std::thread::spawn(move || {
-                for n in 0.. {
-                    if end.load(Ordering::SeqCst) {
-                        return;
-                    }
-                    work(&cache, n);
-                }
-            })
-        })
-        .collect();
-    for n in 0..forks {
-        in_child(|| {
-            use_all(&cache);
-            if n % 3 == 0 {
-                in_child(|| use_all(&cache));
-            }
-            assert!(cache.close(LONG));
-        });
-    }
-    end.store(true, Ordering::SeqCst);
-    threads.into_iter().for_each(|t| t.join().unwrap());
-    assert!(cache.close(LONG));
 }
