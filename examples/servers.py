@@ -83,7 +83,7 @@ class Client:
 
 
 class Home:
-    """What the servers of a site share: a copy of the database, for the edits, and a log of all renders."""
+    """What the servers of a site share: a copy of the database, for the edits, and a log of all renders and loads."""
 
     def __init__(self, folder, database=DATABASE):
         self.database = Path(folder) / "site.sqlite"
@@ -93,9 +93,16 @@ class Home:
         self.log.touch()
 
     def renders(self, path=None):
-        """How many renders there have been on the machine, in whichever server; of this path, or of all."""
-        lines = self.log.read_text("utf-8").splitlines()
-        return len(lines) if path is None else lines.count(path)
+        """How many renders there have been on the machine, in whichever server: of this path, or of all.
+
+        A data entry's key in place of a path: how many loads.
+        """
+        counts = self.all_renders()
+        return counts.total() if path is None else counts[path]
+
+    def all_renders(self):
+        """How many there have been of each path."""
+        return collections.Counter(self.log.read_text("utf-8").splitlines())
 
 
 class Server:

@@ -29,7 +29,7 @@ constexpr const char *HTML = "text/html; charset=utf-8";
 struct Keep {
     std::string directory; ///< shared by all who open it; empty: in the memory of this process
     std::string deployment;
-    std::string render_log; ///< a file that gets a line for each render, or none
+    std::string render_log; ///< a file that gets a line for each render and load (path or key), or none
 };
 
 class Site {
@@ -40,8 +40,10 @@ public:
         page("/", isr::route().revalidate(60), [this](isr::render &job) {
             // A data entry: counted once for all pages that show it, and gone with its tag.
             // JSON text, as Python and Node keep it: whoever loads it, all can read it.
-            isr::data counts = job.data({"counts"}, {{"posts"}, 60},
-                                        [this](isr::load &) { return nlohmann::json(pages.counts()).dump(); });
+            isr::data counts = job.data({"counts"}, {{"posts"}, 60}, [this](isr::load &) {
+                count("counts");
+                return nlohmann::json(pages.counts()).dump();
+            });
             return pages.home(nlohmann::json::parse(counts.value()).get<std::string>());
         });
         page("/word/[lemma]", isr::route().revalidate(3600),
@@ -91,9 +93,8 @@ private:
         return file;
     }
 
-    void count(std::string_view path) {
-        ++origin_renders;
-        std::string line = std::string(path) + "\n";
+    void count(std::string_view what) const {
+        std::string line = std::string(what) + "\n";
         if (render_log >= 0 && ::write(render_log, line.data(), line.size()) < 0) throw std::runtime_error("no room in the log");
     }
 
@@ -102,6 +103,7 @@ private:
     void page(const char *pattern, const isr::route &route, Make make) {
         // Called on threads of the cache, several at a time.
         cache.page(pattern, route, [this, make](isr::render &job) {
+            ++origin_renders;
             count(job.path());
             std::this_thread::sleep_for(std::chrono::milliseconds(slow_ms));
             if (failing) throw std::runtime_error("renders fail, as /admin/fail?on=1 asked");

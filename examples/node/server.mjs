@@ -28,7 +28,7 @@ function give(status, text) {
 function commandLine() {
   const text = { type: 'string' };
   const options = { port: { ...text, default: '0' }, db: text, templates: text };
-  // Where the pages are kept, shared by all who open it (else in memory); the build; a file that gets a line for each render.
+  // Where the pages are kept, shared by all who open it (else in memory); the build; what gets a line for each render.
   Object.assign(options, { directory: text, deployment: { ...text, default: '' }, 'render-log': text });
   try {
     const { values } = parseArgs({ options });
@@ -55,6 +55,10 @@ const nowhere = pages.message('Not found', 'There is no page at this address.');
 const cache = new Cache({ directory: args.directory, deployment: args.deployment });
 const renderLog = args['render-log'] && openSync(args['render-log'], 'a', 0o600);
 
+function count(what) {
+  if (renderLog) writeSync(renderLog, `${what}\n`);
+}
+
 let originRenders = 0; // the demo compares it with what the cache says
 let failing = false;
 let slowMs = 0;
@@ -63,7 +67,7 @@ let slowMs = 0;
 function page(pattern, options, make) {
   cache.page(pattern, options, async (job) => {
     originRenders += 1;
-    if (renderLog) writeSync(renderLog, `${job.path}\n`);
+    count(job.path);
     if (slowMs > 0) await sleep(slowMs, undefined, { signal: job.signal });
     if (failing) throw new Error('renders fail, as /admin/fail?on=1 asked');
     const made = await make(job);
@@ -73,9 +77,13 @@ function page(pattern, options, make) {
   });
 }
 
+function loadCounts() {
+  count('counts');
+  return pages.counts();
+}
 page('/', { revalidate: 60 }, async (job) => {
   // A data entry: counted once for all pages that show it, and gone with its tag.
-  const counts = await job.data('counts', () => pages.counts(), { tags: ['posts'], revalidate: 60 });
+  const counts = await job.data('counts', loadCounts, { tags: ['posts'], revalidate: 60 });
   return pages.home(counts);
 });
 page('/word/[lemma]', { revalidate: 3600 }, (job) => pages.word(job.params.lemma));

@@ -46,10 +46,14 @@ class Site:
         posts = [{"id": number} for number in pages.post_ids()]
         abouts = [{"page": name} for name in pages.about_pages()]
 
+        def counts():
+            self.count("counts")
+            return pages.counts()
+
         @self.page("/", revalidate=60)
         def home(job):
             # A data entry: counted once for all pages that show it, and gone with its tag.
-            return pages.home(job.data("counts", pages.counts, tags=["posts"], revalidate=60))
+            return pages.home(job.data("counts", counts, tags=["posts"], revalidate=60))
 
         @self.page("/word/[lemma]", revalidate=3600)
         def word(job):
@@ -88,6 +92,7 @@ class Site:
         def add(make):
             @self.cache.page(pattern, **options)
             def render(job):  # on a thread of the cache: SQLite may take its time
+                self.origin_renders += 1
                 self.count(job.path)
                 time.sleep(self.slow_seconds)
                 if self.failing:
@@ -103,10 +108,9 @@ class Site:
 
         return add
 
-    def count(self, path):
-        self.origin_renders += 1
+    def count(self, what):
         if self.render_log is not None:
-            os.write(self.render_log, f"{path}\n".encode())
+            os.write(self.render_log, f"{what}\n".encode())
 
 
 class App:
@@ -257,7 +261,7 @@ def main():
     parser.add_argument("--templates", required=True, help="the folder with the templates; the queries are beside it")
     parser.add_argument("--directory", help="where the pages are kept, shared by all who open it; default: in memory")
     parser.add_argument("--deployment", default="", help="the build: another one's pages are not served")
-    parser.add_argument("--render-log", metavar="FILE", help="gets a line for each render, its path")
+    parser.add_argument("--render-log", metavar="FILE", help="gets a line for each render and load: path or key")
     args = parser.parse_args()
     token = os.environ.get("SITE_ADMIN_TOKEN") or secrets.token_urlsafe(16)
 
