@@ -22,7 +22,7 @@ fn jobs_and_handles_out_of_order() {
 }
 
 #[test]
-fn a_fork_is_refused() {
+fn forks() {
     check("fork", "c99", "tests/c/fork.c");
 }
 

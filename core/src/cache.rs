@@ -196,7 +196,24 @@ impl Cache {
         answer.wait()
     }
 
-    /// Answers as [`get`](Cache::get) would if that needs no waiting; else `None`, and nothing is started. Never blocks.
+    /// The answer to a plain request from memory alone, where the page is fresh; else `None`, which says nothing of what is
+    /// stored. Reads no file and takes no lock of other processes: for hosts that do so with a lock of their own held.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn hit(&self, request: &Request<'_>) -> Option<Result<Answer, Error>> {
+        let engine = self.engine();
+        if request.draft || request.variant.is_some_and(|v| !v.is_empty()) {
+            return None;
+        }
+        if let Err(error) = engine.check_open() {
+            return Some(Err(error));
+        }
+        engine.hit(request.path).map(Ok)
+    }
+
+    /// Answers as [`get`](Cache::get) would if that needs no waiting; else `None`, and nothing is started. Never waits for a
+    /// render; with a directory it may read a file.
     ///
     /// # Errors
     /// As `get`.
@@ -393,28 +410,20 @@ impl Cache {
     /// again is harmless. Inside a callback of this cache it waits for nothing. What is stored is dropped; pages that somebody
     /// holds stay readable.
     pub fn close(&self, timeout: Duration) -> bool {
-        self.engine().close(timeout)
+        // In a child nothing is opened only to be closed.
+        let engine = self.0.0.get(|parent| Engine::after_fork(parent, true), |_| ());
+        engine.close(timeout)
     }
 
     /// Whether it is closed.
     pub fn is_closed(&self) -> bool {
-        self.engine().is_closed()
+        self.0.0.nearest().is_closed()
     }
 
     fn engine(&self) -> &Arc<Engine> {
-        self.0.0.get(|parent| Engine::after_fork(parent), |engine| engine.tell_open_trouble())
-    }
-
-    /// The answer from the store at once, where the request is plain and the page is fresh.
-    fn hit(&self, request: &Request<'_>) -> Option<Result<Answer, Error>> {
-        let engine = self.engine();
-        if request.draft || request.variant.is_some_and(|v| !v.is_empty()) {
-            return None;
-        }
-        if let Err(error) = engine.check_open() {
-            return Some(Err(error));
-        }
-        engine.hit(request.path).map(Ok)
+        self.0
+            .0
+            .get(|parent| Engine::after_fork(parent, false), |engine| engine.tell_open_trouble())
     }
 
     fn ask(&self, request: &Request<'_>, done: AnswerDone) {

@@ -111,13 +111,14 @@ impl Engine {
 
     /// The engine of a forked child, with what was opened and added in the parent. Of the parent's it only reads what needs no
     /// lock: who held one at the fork will never release it.
-    pub(crate) fn after_fork(parent: &Engine) -> Arc<Engine> {
+    /// With `closed` it is closed at once, as it is where the parent's is.
+    pub(crate) fn after_fork(parent: &Engine, closed: bool) -> Arc<Engine> {
         let options = parent.options.clone();
         // The thread that forked has the parent's random numbers before it.
         if let Some(seed) = draft::random_secret().first_chunk() {
             fastrand::seed(u64::from_le_bytes(*seed));
         }
-        let is_closed = parent.is_closed();
+        let is_closed = closed || parent.is_closed();
         let found = match is_closed {
             true => Directory::None,
             false => open_directory(&options).unwrap_or_else(|e| not_opened(&options, &e)),
