@@ -77,9 +77,9 @@ demo: site ## The example site from C, Python and Node: walk through the story (
 
 # ---- tests --------------------------------------------------------------------------------------------------------
 
-.PHONY: test lint test-core test-model test-c test-python test-node test-site test-demo scenarios runners
+.PHONY: test lint test-core test-model test-c test-python test-node test-site test-demo scenarios test-directory runners
 # The scenarios come last: their closing line counts.
-test: setup lint test-core test-model test-c test-python test-node test-site test-demo scenarios ## Everything
+test: setup lint test-core test-model test-c test-python test-node test-site test-demo test-directory scenarios ## Everything
 
 lint: build-python build-node ## Formats, clippy, ruff, mypy
 	cargo fmt --all --check
@@ -121,10 +121,14 @@ runners: build build/c/runner
 scenarios: runners ## All four runners on a folder: make scenarios DIR=tests/scenarios
 	python3 tests/run_scenarios.py $(or $(DIR),$(SCENARIOS))
 
+test-directory: runners ## The scenarios with a directory each, which must change nothing
+	python3 tests/run_scenarios.py --directory $(or $(DIR),$(SCENARIOS))
+
 .PHONY: bench
-bench: ## The hit path beside its peers
+bench: ## The hit path beside its peers, and what a directory costs
 	cargo bench -q -p libisr-core --bench hit -- 100000 1
 	cargo bench -q -p libisr-core --bench hit -- 100000 2
+	cargo bench -q -p libisr-core --bench store
 
 # ---- install ------------------------------------------------------------------------------------------------------
 

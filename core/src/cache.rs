@@ -196,7 +196,24 @@ impl Cache {
         answer.wait()
     }
 
-    /// Answers as [`get`](Cache::get) would if that needs no waiting; else `None`, and nothing is started. Never blocks.
+    /// The answer to a plain request from memory alone, where the page is fresh; else `None`, which says nothing of what is
+    /// stored. Reads no file and takes no lock of other processes: for hosts that do so with a lock of their own held.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn hit(&self, request: &Request<'_>) -> Option<Result<Answer, Error>> {
+        let engine = self.engine();
+        if request.draft || request.variant.is_some_and(|v| !v.is_empty()) {
+            return None;
+        }
+        if let Err(error) = engine.check_open() {
+            return Some(Err(error));
+        }
+        engine.hit(request.path).map(Ok)
+    }
+
+    /// Answers as [`get`](Cache::get) would if that needs no waiting; else `None`, and nothing is started. Never waits for a
+    /// render; with a directory it may read a file.
     ///
     /// # Errors
     /// As `get`.
@@ -407,18 +424,6 @@ impl Cache {
         self.0
             .0
             .get(|parent| Engine::after_fork(parent, false), |engine| engine.tell_open_trouble())
-    }
-
-    /// The answer from the store at once, where the request is plain and the page is fresh.
-    fn hit(&self, request: &Request<'_>) -> Option<Result<Answer, Error>> {
-        let engine = self.engine();
-        if request.draft || request.variant.is_some_and(|v| !v.is_empty()) {
-            return None;
-        }
-        if let Err(error) = engine.check_open() {
-            return Some(Err(error));
-        }
-        engine.hit(request.path).map(Ok)
     }
 
     fn ask(&self, request: &Request<'_>, done: AnswerDone) {

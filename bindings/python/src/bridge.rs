@@ -138,12 +138,13 @@ fn settle(
 pub fn later<T: Send + 'static>(
     event_loop: &Bound<'_, PyAny>,
     convert: Convert<T>,
-    start: impl FnOnce(Done<T>),
+    start: impl FnOnce(Done<T>) + Send,
 ) -> PyResult<(Py<PyAny>, Option<Py<PyAny>>)> {
     let py = event_loop.py();
     let slot = Arc::new(Slot { state: Mutex::new(State::Pending), convert });
     let filler = slot.clone();
-    start(Box::new(move |result| filler.finish(result)));
+    // It may read files, and wait a moment for another process.
+    py.detach(|| start(Box::new(move |result| filler.finish(result))));
     if let Some(result) = slot.outcome() {
         return Ok((convert(py, result.or_raise()?)?, None));
     }

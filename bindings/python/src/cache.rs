@@ -30,6 +30,8 @@ type Later = (Py<PyAny>, Option<Py<PyAny>>);
 pub struct Cache {
     core: Option<isr_core::Cache>,
     has_async: AtomicBool,
+    /// Whether calls may read files, and wait for other processes: not with the GIL held.
+    has_directory: bool,
 }
 
 impl Drop for Cache {
@@ -49,6 +51,21 @@ impl Cache {
             Some(core) => Ok(core),
             None => Err(raise(&isr_core::Error::new(ErrorKind::Closed, "the cache is closed"))),
         }
+    }
+
+    /// The answer that needs no waiting.
+    fn at_once(
+        &self,
+        py: Python<'_>,
+        core: &isr_core::Cache,
+        request: &Request<'_>,
+    ) -> PyResult<Option<isr_core::Answer>> {
+        match core.hit(request) {
+            Some(hit) => hit.map(Some),
+            None if self.has_directory => py.detach(|| core.try_get(request)),
+            None => core.try_get(request),
+        }
+        .or_raise()
     }
 
     /// The core, for a call that may block this thread.
@@ -149,8 +166,10 @@ impl Cache {
                     name => core.set(name, option(name, &value)?).or_raise()?,
                 }
             }
+            let has_directory = core.directory.is_some();
             let core = py.detach(|| isr_core::Cache::open(core)).or_raise()?;
-            Ok(Cache { core: Some(core), has_async: AtomicBool::new(false) })
+            let has_async = AtomicBool::new(false);
+            Ok(Cache { core: Some(core), has_async, has_directory })
         })
     }
 
@@ -169,8 +188,7 @@ impl Cache {
             let wanted = Wanted { draft, prefetch, ..Wanted::new(py, path, variant)? };
             let request = wanted.request();
             // A hit does not let go of the GIL.
-            let at_once = core.try_get(&request).or_raise()?;
-            let core = match at_once {
+            let core = match self.at_once(py, core, &request)? {
                 Some(answer) => answer,
                 None => block(py, |done| core.get_then(&request, done))?,
             };
@@ -190,7 +208,7 @@ impl Cache {
     ) -> PyResult<Option<Answer>> {
         guard(|| {
             let wanted = Wanted { draft, prefetch, ..Wanted::new(py, path, variant)? };
-            let answer = self.core()?.try_get(&wanted.request()).or_raise()?;
+            let answer = self.at_once(py, self.core()?, &wanted.request())?;
             Ok(answer.map(|core| Answer { core }))
         })
     }
@@ -215,12 +233,14 @@ impl Cache {
     #[pyo3(signature = (path, variant))]
     fn _peek(
         &self,
+        py: Python<'_>,
         path: &Bound<'_, PyAny>,
         variant: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<(&'static str, Option<Page>, u64)> {
         guard(|| {
             let variant = crate::convert::variant(variant)?;
-            let peek = self.core()?.peek(path_text(path)?, variant.as_ref()).or_raise()?;
+            let (core, path) = (self.core()?, path_text(path)?);
+            let peek = py.detach(|| core.peek(path, variant.as_ref())).or_raise()?;
             let page = peek.page().map(|page| Page { core: page.clone() });
             Ok((peek.state().name(), page, peek.age_secs()))
         })
@@ -265,6 +285,7 @@ impl Cache {
     #[pyo3(signature = (paths, r#type = None))]
     fn revalidate_path(
         &self,
+        py: Python<'_>,
         paths: &Bound<'_, PyAny>,
         r#type: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
@@ -282,7 +303,8 @@ impl Cache {
                     }
                 },
             };
-            self.core()?.revalidate_path(&strs(&one_or_more("paths", paths)?), kind).or_raise()
+            let (core, paths) = (self.core()?, one_or_more("paths", paths)?);
+            py.detach(|| core.revalidate_path(&strs(&paths), kind)).or_raise()
         })
     }
 
@@ -290,6 +312,7 @@ impl Cache {
     #[pyo3(signature = (tags, *, soft = false, expire = None))]
     fn revalidate_tag(
         &self,
+        py: Python<'_>,
         tags: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = arg::soft)] soft: bool,
         expire: Option<&Bound<'_, PyAny>>,
@@ -297,13 +320,17 @@ impl Cache {
         guard(|| {
             let expire = expire.map(|e| lifetime("expire", e)).transpose()?;
             let options = TagOptions { soft, expire };
-            self.core()?.revalidate_tag(&strs(&one_or_more("tags", tags)?), options).or_raise()
+            let (core, tags) = (self.core()?, one_or_more("tags", tags)?);
+            py.detach(|| core.revalidate_tag(&strs(&tags), options)).or_raise()
         })
     }
 
     /// Removes the stored pages of one or many paths, all variants.
-    fn remove(&self, paths: &Bound<'_, PyAny>) -> PyResult<()> {
-        guard(|| self.core()?.remove(&strs(&one_or_more("paths", paths)?)).or_raise())
+    fn remove(&self, py: Python<'_>, paths: &Bound<'_, PyAny>) -> PyResult<()> {
+        guard(|| {
+            let (core, paths) = (self.core()?, one_or_more("paths", paths)?);
+            py.detach(|| core.remove(&strs(&paths))).or_raise()
+        })
     }
 
     #[pyo3(signature = (progress))]
@@ -358,14 +385,18 @@ impl Cache {
     }
 
     /// The present epoch, to be taken before a page is rendered outside of the cache, for `put`.
-    fn started(&self) -> PyResult<u64> {
-        guard(|| Ok(self.core()?.started().as_u64()))
+    fn started(&self, py: Python<'_>) -> PyResult<u64> {
+        guard(|| {
+            let core = self.core()?;
+            Ok(py.detach(|| core.started()).as_u64())
+        })
     }
 
     /// Stores a page that was rendered outside of the cache; whether it is stored now.
     #[pyo3(signature = (path, page, started, *, variant = None))]
     fn put(
         &self,
+        py: Python<'_>,
         path: &Bound<'_, PyAny>,
         page: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = arg::started)] started: u64,
@@ -375,8 +406,8 @@ impl Cache {
             let variant = crate::convert::variant(variant)?;
             let page = page_of(page, "page")?;
             let started = Started::from_u64(started);
-            let put =
-                self.core()?.put(path_text(path)?, variant.as_ref(), page, started).or_raise()?;
+            let (core, path) = (self.core()?, path_text(path)?);
+            let put = py.detach(|| core.put(path, variant.as_ref(), page, started)).or_raise()?;
             Ok(put == isr_core::Put::Stored)
         })
     }

@@ -187,3 +187,23 @@ def test_trouble_is_told_before_the_interpreter_exits(bad: Path) -> None:
     program = "import sys, libisr; cache = libisr.Cache(directory=sys.argv[1])"
     done = subprocess.run([sys.executable, "-c", program, bad], capture_output=True, text=True, check=True, timeout=30)
     assert str(bad) in done.stderr
+
+
+def test_who_waits_for_another_process_does_not_hold_the_gil(tmp_path: Path) -> None:
+    # The lock of the log, held as another process would.
+    program = """
+import fcntl, os, struct, sys, threading, time, libisr
+cache = libisr.Cache(directory=sys.argv[1])
+fd = os.open(sys.argv[1] + "/v1/locks", os.O_RDWR)
+def lock(kind):
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, struct.pack("hhqqi", kind, os.SEEK_SET, 0, 1, 0))
+lock(fcntl.F_WRLCK)
+thread = threading.Thread(target=cache.revalidate_tag, args=("t",))
+thread.start()
+thread.join(0.2)
+assert thread.is_alive()
+lock(fcntl.F_UNLCK)
+thread.join(20)
+assert not thread.is_alive()
+"""
+    subprocess.run([sys.executable, "-c", program, tmp_path], check=True, timeout=30)

@@ -7,8 +7,12 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
 
+use crate::clock;
 use crate::fork::ParentOnly;
+use crate::lifetime::Lifetime;
+use crate::sync::thread;
 
 /// Held while the log is written and while a process opens.
 pub(crate) const PUBLISH: u32 = 0;
@@ -19,6 +23,12 @@ const SEATS_FROM: u32 = 16;
 /// Most processes at a time.
 pub(crate) const SEATS: u32 = 1024;
 const STRIPES_FROM: u32 = 4096;
+/// Locks are held for microseconds, with `durable` for as long as the disk takes. Without a stripe's, a render is not shared;
+/// without the log's, all pages go.
+const PATIENCE: Lifetime = Lifetime::from_secs(2);
+const PATIENCE_WITH_LOG: Lifetime = Lifetime::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_micros(5);
+const LONGEST_PAUSE: Duration = Duration::from_micros(500);
 /// Keys share this many locks of stores and leases.
 pub(crate) const STRIPES: u32 = 64;
 
@@ -49,14 +59,24 @@ impl Locks {
         }
     }
 
-    /// Waits for a lock.
+    /// Waits for a lock; not for ever, for its holder may be stopped.
+    ///
+    /// # Errors
+    /// `TimedOut`, and those of the system.
     pub(crate) fn lock(&self, byte: u32) -> io::Result<Held<'_>> {
+        let patience = if byte == PUBLISH { PATIENCE_WITH_LOG } else { PATIENCE };
+        let end = clock::machine_steady().plus(patience);
+        let mut pause = FIRST_PAUSE;
         loop {
-            match self.set(libc::F_OFD_SETLKW, libc::F_WRLCK, byte, 1) {
-                Ok(_) => return Ok(Held { locks: self, byte }),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
+            if let Some(held) = self.try_lock(byte)? {
+                return Ok(held);
             }
+            if clock::machine_steady() > end {
+                let why = "another process has held a lock for too long; is it stopped?";
+                return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 

@@ -118,6 +118,9 @@ fn join_or_recover(v1: &OwnedFd, is_first: bool, boot: u64) -> Result<Found, Bro
             io::ErrorKind::NotFound => Broken::Damaged("the shared file is missing"),
             _ => Broken::Io(e),
         })?;
+        // By one who died before he told of it: this one has the lock, and tells.
+        shared.log_generation.store(log.head.generation, machine::Ordering::SeqCst);
+        shared.log_end.store(log.commit.end, machine::Ordering::SeqCst);
         return Ok((log, frames, shared));
     }
     let is_sure = log.commit.boot == boot && log.has_both_commits()?;
