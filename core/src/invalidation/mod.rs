@@ -200,7 +200,7 @@ impl Invalidations {
     pub(crate) fn latest(&self) -> u64 {
         let applied = self.applied.load(Ordering::Acquire);
         match &self.store {
-            Some(store) if store.latest() != applied => self.catch_up(store),
+            Some(store) if store.latest() != applied && !store.is_alone() => self.catch_up(store),
             _ => applied,
         }
     }
@@ -209,21 +209,16 @@ impl Invalidations {
     #[cold]
     fn catch_up(&self, store: &Store) -> u64 {
         let mut follower = self.publish.write();
-        // Notices that the mapping was lost: then this process goes on alone.
-        store.epoch();
         let applied = self.applied.load(Ordering::Acquire);
         let latest = store.latest();
-        if store.is_alone() {
-            store.set_latest(applied);
+        if store.has_lost_words(applied) || latest <= applied {
             return applied;
         }
-        if latest > applied {
-            if let Some(follower) = &mut *follower {
-                follower.catch_up(latest, &self.records);
-            }
-            self.applied.store(latest, Ordering::Release);
+        if let Some(follower) = &mut *follower {
+            follower.catch_up(latest, &self.records);
         }
-        latest.max(applied)
+        self.applied.store(latest, Ordering::Release);
+        latest
     }
 
     /// The paths that other processes have removed, and the epochs of that.
