@@ -276,16 +276,18 @@ impl Invalidations {
 
     /// Whether a path was removed after `started`.
     pub(crate) fn removed_after(&self, path: &str, started: u64) -> bool {
-        if self.latest() <= started {
-            return false;
-        }
+        self.latest() > started && self.removed(path) > started
+    }
+
+    /// What of a path began before this epoch was removed; zero: nothing.
+    pub(crate) fn removed(&self, path: &str) -> u64 {
         let mut removed = self.records.flushed();
         self.records.paths.read_covering(path, "/", |r| removed = removed.max(r.removed()));
-        if self.records.overflow.latest() > started {
+        if self.records.overflow.latest() > 0 {
             let merged = self.records.overflow.read(Subject::Page(path), |r| r.removed());
             removed = removed.max(merged.unwrap_or(0));
         }
-        removed > started
+        removed
     }
 
     /// The newest path call that covers a page: renders treat data entries that began before it as missing.

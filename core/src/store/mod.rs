@@ -123,8 +123,9 @@ impl Store {
     pub(crate) fn key(&self, path: &[u8], variant: &[u8]) -> StoreKey {
         let of_path =
             xxh3_64_with_seed(path, self.seed ^ xxh3_64_with_seed(self.deployment.as_bytes(), 0));
-        // Zero means "none" where keys are kept by hash.
-        let hash = xxh3_64_with_seed(variant, of_path).max(1);
+        // All variants of a path have one stripe, so that they can be counted. Zero means "none" where keys are kept by hash.
+        let stripe = u64::from(STRIPES) - 1;
+        let hash = (xxh3_64_with_seed(variant, of_path) & !stripe | of_path & stripe).max(1);
         StoreKey { place: FilePlace::new(self.seed, path, variant), hash }
     }
 
