@@ -1,0 +1,22 @@
+// The example server in Node four times: a cluster that shares a port, and a directory. A worker that dies is replaced.
+
+import cluster from 'node:cluster';
+import { fileURLToPath } from 'node:url';
+
+const WORKERS = 4;
+
+cluster.setupPrimary({
+  exec: fileURLToPath(new URL('../../../examples/node/server.mjs', import.meta.url)),
+  args: process.argv.slice(2),
+});
+let stopping = false;
+cluster.on('exit', () => {
+  if (!stopping) cluster.fork();
+});
+for (const signal of ['SIGTERM', 'SIGINT']) {
+  process.once(signal, () => {
+    stopping = true;
+    for (const worker of Object.values(cluster.workers)) worker.kill(signal);
+  });
+}
+for (let i = 0; i < WORKERS; i += 1) cluster.fork();
