@@ -1,11 +1,14 @@
 """Starts the three example servers and talks to them. Used by demo.py and by the tests."""
 
 import collections
+import contextlib
 import http.client
+import json
 import os
 import re
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -81,21 +84,43 @@ class Client:
         self.close()
 
 
-class Server:
-    """One server process with a database of its own, on a free port of 127.0.0.1."""
+class Home:
+    """What the servers of a site share: a copy of the database, for the edits, and a log of all renders and loads."""
 
-    def __init__(self, name, folder, database=DATABASE, command=None):
-        """`folder`: where its copy of the database goes, for the edits."""
-        self.name = name
-        self.token = secrets.token_urlsafe(16)
-        self.database = Path(folder) / f"{name}.sqlite"
+    def __init__(self, folder, database=DATABASE):
+        self.database = Path(folder) / "site.sqlite"
         shutil.copyfile(database, self.database)
-        args = ["--port", "0", "--db", str(self.database), "--templates", str(TEMPLATES)]
+        self.directory = Path(folder) / "cache"
+        self.log = Path(folder) / "renders"
+        self.log.touch()
+
+    def renders(self, path=None):
+        """How many renders there have been on the machine, in whichever server: of this path, or of all.
+
+        A data entry's key in place of a path: how many loads.
+        """
+        counts = self.all_renders()
+        return counts.total() if path is None else counts[path]
+
+    def all_renders(self):
+        """How many there have been of each path."""
+        return collections.Counter(self.log.read_text("utf-8").splitlines())
+
+
+class Server:
+    """One server process on a free port of 127.0.0.1."""
+
+    def __init__(self, name, home, *args):
+        """`args`: further ones of its command line."""
+        self.name = name
+        self.home = home
+        self.token = secrets.token_urlsafe(16)
+        shared = ["--db", str(home.database), "--templates", str(TEMPLATES), "--render-log", str(home.log)]
         self._lines = collections.deque(maxlen=40)
         self._news = threading.Condition()
         try:
             self.process = subprocess.Popen(
-                (command or COMMANDS[name]) + args,
+                [*COMMANDS[name], "--port", "0", *shared, *args],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -109,11 +134,12 @@ class Server:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         self.port = None
+        self.prerendered = None
 
     def wait_until_ready(self):
         """Until it listens and has rendered its static pages."""
         self.port = int(self._wait_for(r"listening on http://127\.0\.0\.1:(\d+)").group(1))
-        self._wait_for(r"prerendered (\d+) pages")
+        self.prerendered = int(self._wait_for(r"prerendered (\d+) pages").group(1))
 
     @property
     def url(self):
@@ -134,6 +160,18 @@ class Server:
         with self.client() as client:
             return client.request("POST", path, headers, body)
 
+    def pending(self):
+        """How many pages are being rendered for its visitors at this moment, here or in another process."""
+        return json.loads(self.get("/stats").text)["pending"]
+
+    def kill(self):
+        """kill -9, of all its processes."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self._reader.join()
+        self.process.stdout.close()
+
     def check_alive(self):
         if self.process.poll() is not None:
             self._reader.join(5)
@@ -144,16 +182,19 @@ class Server:
         with self._news:
             return "\n".join(f"    {line}" for line in self._lines) or "    (it printed nothing)"
 
-    def stop(self):
-        """Asks it to end, and ends it by force where it does not. Whether it ended by itself, with status 0."""
+    def ask_to_end(self):
         if self.process.poll() is None:
             self.process.terminate()
+
+    def stop(self):
+        """Asks it to end, and ends it by force where it does not. Whether it ended by itself, with status 0."""
+        self.ask_to_end()
         try:
             return self.process.wait(STOP_SECONDS) == 0
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
             return False
+        finally:
+            self.kill()
 
     def _read(self):
         for line in self.process.stdout:
@@ -176,3 +217,53 @@ class Server:
                 raise ServerError(
                     f"the {self.name} server did not print {pattern!r} in {START_SECONDS} s:\n{self.output()}"
                 )
+
+
+class Fleet:
+    """Servers of one site, with one directory."""
+
+    def __init__(self, names, home):
+        self.names = names
+        self.home = home
+        self.servers = []
+        self._started = []
+
+    def begin(self):
+        self.servers = self.start()
+
+    def start(self, *args, names=None):
+        """Servers that are ready, started all at the same time."""
+        started = []
+        for name in names or self.names:
+            started.append(Server(name, self.home, "--directory", str(self.home.directory), *args))
+            self._started.append(started[-1])
+        for server in started:
+            server.wait_until_ready()
+        return started
+
+    def replace(self, server):
+        """Starts another in place of one that has ended."""
+        [new] = self.start(names=[server.name])
+        self.servers = [new if other is server else other for other in self.servers]
+        return new
+
+    def stop(self, servers):
+        """Stops servers at the same time; an error if one does not end in good order."""
+        for server in servers:
+            server.ask_to_end()
+        for server in servers:
+            if not server.stop():
+                raise ServerError(f"the {server.name} server did not end well:\n{server.output()}")
+
+    def restart(self):
+        self.stop(self.servers)
+        self.begin()
+
+    def end(self):
+        """Stops all that run; an error if one does not end in good order."""
+        self.stop([server for server in self._started if server.process.poll() is None])
+
+    def abandon(self):
+        """Ends all that run, however."""
+        for server in self._started:
+            server.stop()

@@ -36,8 +36,7 @@ pub enum isr_path_type {
 /// `abi_version`: `ISR_ABI_VERSION`, so that a program and a library that do not fit are noticed. `options`: NULL for the defaults.
 /// Ownership: `options` are copied. Close the cache with `isr_cache_close`, free it with `isr_cache_free`.
 /// Errors: `ISR_STATUS_INVALID_ARGUMENT` for an option out of its range.
-/// Threads: any. Fork: open it in the process that uses it; in a child that was forked later, what would render gets
-/// `ISR_STATUS_CLOSED`.
+/// Threads: any. Fork: parent and child go on with it; the child's memory, counters and threads are its own, and empty at first.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn isr_cache_open(
     abi_version: u32,

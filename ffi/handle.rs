@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use isr_core::Error;
 
-use crate::lock::locked;
 use crate::status::invalid;
 
 /// A type that C sees as an opaque struct.
@@ -155,7 +154,8 @@ static OLD: Mutex<VecDeque<Grave>> = Mutex::new(VecDeque::new());
 
 impl Drop for Graveyard {
     fn drop(&mut self) {
-        let mut old = locked(&OLD);
+        // Where it is not free the memory goes at once. In a forked child it may never be.
+        let Ok(mut old) = OLD.try_lock() else { return };
         old.extend(self.0.drain(..));
         let too_many = old.len().saturating_sub(OLD_GRAVES);
         old.drain(..too_many);

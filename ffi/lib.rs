@@ -22,7 +22,7 @@
 //! - Threads: "any" means any thread at any time; "one at a time per object" means that the caller keeps others away from that object.
 //! - A handle that is NULL, of another type, or was freed a short while ago is noticed: `ISR_STATUS_INVALID_ARGUMENT`.
 //! - A panic inside the library is caught at its edge: `ISR_STATUS_PANIC`.
-//! - Fork: open the cache in the process that uses it; in a child that was forked later, what would render is `ISR_STATUS_CLOSED`.
+//! - Fork: parent and child go on with the cache; jobs of the parent are `ISR_STATUS_FINISHED` in the child.
 //!
 //! The whole story is in docs/c-api.md; what the words mean exactly, in the semantics of libisr.
 #![allow(non_camel_case_types, reason = "the names are those of the C header")]

@@ -26,7 +26,7 @@
  * - Threads: "any" means any thread at any time; "one at a time per object" means that the caller keeps others away from that object.
  * - A handle that is NULL, of another type, or was freed a short while ago is noticed: `ISR_STATUS_INVALID_ARGUMENT`.
  * - A panic inside the library is caught at its edge: `ISR_STATUS_PANIC`.
- * - Fork: open the cache in the process that uses it; in a child that was forked later, what would render is `ISR_STATUS_CLOSED`.
+ * - Fork: parent and child go on with the cache; jobs of the parent are `ISR_STATUS_FINISHED` in the child.
  *
  * The whole story is in docs/c-api.md; what the words mean exactly, in the semantics of libisr.
  */
@@ -1011,8 +1011,7 @@ isr_status isr_cache_add_route(const isr_cache *cache,
  * `abi_version`: `ISR_ABI_VERSION`, so that a program and a library that do not fit are noticed. `options`: NULL for the defaults.
  * Ownership: `options` are copied. Close the cache with `isr_cache_close`, free it with `isr_cache_free`.
  * Errors: `ISR_STATUS_INVALID_ARGUMENT` for an option out of its range.
- * Threads: any. Fork: open it in the process that uses it; in a child that was forked later, what would render gets
- * `ISR_STATUS_CLOSED`.
+ * Threads: any. Fork: parent and child go on with it; the child's memory, counters and threads are its own, and empty at first.
  */
 ISR_API
 isr_status isr_cache_open(uint32_t abi_version,

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs scenarios through all four runners and prints one TAP stream.
 
-usage: run_scenarios.py [--only LANGUAGE]... FILE_OR_FOLDER...
+usage: run_scenarios.py [--only LANGUAGE]... [--directory] FILE_OR_FOLDER...
 
 The runners (Rust on the core, C over isr.h, Python, Node) must have been built: `make scenarios DIR=...` does that.
 Exit status: 0 if every scenario passed in every language, 1 otherwise.
@@ -76,7 +76,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Runs scenarios in all four languages and prints TAP.")
     parser.add_argument("paths", nargs="+", metavar="FILE_OR_FOLDER")
     parser.add_argument("--only", action="append", choices=sorted(RUNNERS), help="only this language (may be repeated)")
+    parser.add_argument(
+        "--directory", action="store_true", help="every scenario with a directory, not only those that persist"
+    )
     args = parser.parse_args()
+    if args.directory:
+        os.environ["ISR_SCENARIO_DIRECTORY"] = "1"
     paths = [os.path.abspath(p) for p in args.paths]
     for path in paths:
         if not os.path.exists(path):

@@ -9,6 +9,7 @@ use crate::draft;
 use crate::engine::{self, Engine, Step};
 use crate::error::Error;
 use crate::flight::Purpose;
+use crate::fork::{self, PerProcess};
 use crate::lifetime::Lifetime;
 use crate::oneshot::oneshot;
 use crate::options::{Options, RouteOptions};
@@ -120,17 +121,24 @@ pub type PrerenderDone = Box<dyn FnOnce(Result<PrerenderReport, Error>) + Send>;
 
 /// A cache of rendered pages. Cheap to clone; all clones are one cache, usable from any thread.
 ///
+/// It may be forked, also while it is used: parent and child go on with it. The child has the options, the routes and the draft
+/// secret; its memory, counters and threads are its own, and empty at first. Jobs of the parent are `Finished` there, answers
+/// and pages stay readable. A child that was forked inside a callback may use the cache, but must not return from the callback.
+///
 /// It closes when the last clone is dropped. A render callback that keeps a clone of its own cache keeps it open: call
 /// [`close`](Cache::close), or keep a [`WeakCache`].
 #[derive(Clone)]
 pub struct Cache(Arc<Handle>);
 
-/// Closes the cache when the last handle goes.
-struct Handle(Arc<Engine>);
+/// An engine for each process that uses the cache. Closes its own when the last handle goes.
+struct Handle(PerProcess<Arc<Engine>>);
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.0.close(Duration::ZERO);
+        // In a child that has not used it there is none; the parent's goes on in the parent.
+        if let Some(engine) = self.0.present() {
+            engine.close(Duration::ZERO);
+        }
     }
 }
 
@@ -151,7 +159,8 @@ impl Cache {
     /// # Errors
     /// `InvalidArgument` for an option out of its range.
     pub fn open(options: Options) -> Result<Cache, Error> {
-        Ok(Cache(Arc::new(Handle(Engine::open(options)?))))
+        let engine = Engine::open(options)?;
+        Ok(Cache(Arc::new(Handle(PerProcess::new(fork::generation(), engine)))))
     }
 
     /// A handle that does not keep the cache open.
@@ -187,7 +196,24 @@ impl Cache {
         answer.wait()
     }
 
-    /// Answers as [`get`](Cache::get) would if that needs no waiting; else `None`, and nothing is started. Never blocks.
+    /// The answer to a plain request from memory alone, where the page is fresh; else `None`, which says nothing of what is
+    /// stored. Reads no file and takes no lock of other processes: for hosts that do so with a lock of their own held.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn hit(&self, request: &Request<'_>) -> Option<Result<Answer, Error>> {
+        let engine = self.engine();
+        if request.draft || request.variant.is_some_and(|v| !v.is_empty()) {
+            return None;
+        }
+        if let Err(error) = engine.check_open() {
+            return Some(Err(error));
+        }
+        engine.hit(request.path).map(Ok)
+    }
+
+    /// Answers as [`get`](Cache::get) would if that needs no waiting; else `None`, and nothing is started. Never waits for a
+    /// render; with a directory it may read a file.
     ///
     /// # Errors
     /// As `get`.
@@ -384,28 +410,20 @@ impl Cache {
     /// again is harmless. Inside a callback of this cache it waits for nothing. What is stored is dropped; pages that somebody
     /// holds stay readable.
     pub fn close(&self, timeout: Duration) -> bool {
-        self.engine().close(timeout)
+        // In a child nothing is opened only to be closed.
+        let engine = self.0.0.get(|parent| Engine::after_fork(parent, true), |_| ());
+        engine.close(timeout)
     }
 
     /// Whether it is closed.
     pub fn is_closed(&self) -> bool {
-        self.engine().is_closed()
+        self.0.0.nearest().is_closed()
     }
 
     fn engine(&self) -> &Arc<Engine> {
-        &self.0.0
-    }
-
-    /// The answer from the store at once, where the request is plain and the page is fresh.
-    fn hit(&self, request: &Request<'_>) -> Option<Result<Answer, Error>> {
-        let engine = self.engine();
-        if request.draft || request.variant.is_some_and(|v| !v.is_empty()) {
-            return None;
-        }
-        if let Err(error) = engine.check_open() {
-            return Some(Err(error));
-        }
-        engine.hit(request.path).map(Ok)
+        self.0
+            .0
+            .get(|parent| Engine::after_fork(parent, false), |engine| engine.tell_open_trouble())
     }
 
     fn ask(&self, request: &Request<'_>, done: AnswerDone) {

@@ -3,8 +3,10 @@
 use std::sync::{Arc, Weak};
 
 use crate::error::Error;
+use crate::fork::{self, PerProcess};
 use crate::lifetime::Lifetime;
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// A point of time: nanoseconds since 1970-01-01 UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,7 +74,7 @@ impl Clock {
     pub(crate) fn steady(&self) -> Time {
         match &self.0 {
             Source::System => read(libc::CLOCK_MONOTONIC),
-            Source::Manual(m) => m.0.times.lock().steady,
+            Source::Manual(m) => m.0.steady.read(),
         }
     }
 
@@ -109,15 +111,26 @@ fn read(id: libc::clockid_t) -> Time {
 #[derive(Clone)]
 pub struct ManualClock(Arc<Manual>);
 
+/// What a forked child finds must not be locked.
 struct Manual {
-    times: Mutex<Times>,
-    watchers: Mutex<Vec<Weak<dyn TimeWatcher>>>,
+    wall: Shown,
+    steady: Shown,
+    watchers: PerProcess<Mutex<Vec<Weak<dyn TimeWatcher>>>>,
 }
 
-#[derive(Clone, Copy)]
-struct Times {
-    wall: Time,
-    steady: Time,
+/// A time that can be read and moved from any thread.
+struct Shown(AtomicU64);
+
+impl Shown {
+    fn read(&self) -> Time {
+        Time(self.0.load(Ordering::SeqCst))
+    }
+
+    fn advance(&self, by: Lifetime) {
+        let later = |nanos| Some(Time(nanos).plus(by).0);
+        // Never refused.
+        let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, later);
+    }
 }
 
 /// Told when a manual clock has moved.
@@ -129,25 +142,23 @@ impl ManualClock {
     /// Starts at this time.
     pub fn new(start: Time) -> ManualClock {
         ManualClock(Arc::new(Manual {
-            times: Mutex::new(Times { wall: start, steady: start }),
-            watchers: Mutex::new(Vec::new()),
+            wall: Shown(AtomicU64::new(start.0)),
+            steady: Shown(AtomicU64::new(start.0)),
+            watchers: PerProcess::new(fork::generation(), Mutex::new(Vec::new())),
         }))
     }
 
     /// The time it shows.
     pub fn now(&self) -> Time {
-        self.0.times.lock().wall
+        self.0.wall.read()
     }
 
     /// Moves forward. `NEVER` moves to the end of time.
     pub fn advance(&self, by: Lifetime) {
-        {
-            let mut t = self.0.times.lock();
-            t.wall = t.wall.plus(by);
-            t.steady = t.steady.plus(by);
-        }
+        self.0.wall.advance(by);
+        self.0.steady.advance(by);
         let watchers: Vec<_> = {
-            let mut list = self.0.watchers.lock();
+            let mut list = self.watchers().lock();
             list.retain(|w| w.strong_count() > 0);
             list.clone()
         };
@@ -167,11 +178,15 @@ impl ManualClock {
 
     /// Sets the wall clock alone, also backwards, as an administrator or NTP would; running time-outs go on.
     pub fn set_wall(&self, to: Time) {
-        self.0.times.lock().wall = to;
+        self.0.wall.0.store(to.0, Ordering::SeqCst);
     }
 
     pub(crate) fn watch(&self, watcher: Weak<dyn TimeWatcher>) {
-        self.0.watchers.lock().push(watcher);
+        self.watchers().lock().push(watcher);
+    }
+
+    fn watchers(&self) -> &Mutex<Vec<Weak<dyn TimeWatcher>>> {
+        self.0.watchers.get(|_| Mutex::new(Vec::new()), |_| ())
     }
 }
 

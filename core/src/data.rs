@@ -74,6 +74,7 @@ impl LoadJob {
         options: &DataOptions,
         loader: Arc<dyn Loader>,
     ) -> Result<DataAnswer, Error> {
+        self.flight.check_process()?;
         self.engine.data(Some(self.context()), key, options, loader)
     }
 
@@ -99,7 +100,10 @@ impl LoadJob {
 
 impl Drop for LoadJob {
     fn drop(&mut self) {
-        if !self.finished {
+        if self.flight.is_foreign() {
+            // The parent's, whose last reference never goes here.
+            std::mem::forget(self.engine.clone());
+        } else if !self.finished {
             drop_unfinished(&self.engine, &self.flight, "load");
         }
     }

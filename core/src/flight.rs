@@ -10,7 +10,8 @@ use crate::answer::{Answer, CacheWord};
 use crate::clock::Time;
 use crate::data::Loader;
 use crate::engine::Engine;
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
+use crate::fork;
 use crate::invalidation::{MAX_TAGS, Tag};
 use crate::lifetime::Lifetime;
 use crate::page::Page;
@@ -165,6 +166,8 @@ pub(crate) enum Seat {
 
 /// A render or load: from the request that began it to its answer.
 pub(crate) struct Flight {
+    /// The process in which it began: in a forked child it is over.
+    process: u32,
     pub(crate) engine: Weak<Engine>,
     pub(crate) what: What,
     pub(crate) reason: Reason,
@@ -207,6 +210,7 @@ pub(crate) struct Links {
 impl Flight {
     pub(crate) fn new(engine: &Arc<Engine>, what: What, reason: Reason, seat: Seat) -> Flight {
         Flight {
+            process: fork::generation(),
             engine: Arc::downgrade(engine),
             what,
             reason,
@@ -260,12 +264,22 @@ impl Flight {
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        self.over.load(Ordering::SeqCst)
+        self.is_foreign() || self.over.load(Ordering::SeqCst)
+    }
+
+    /// Whether it began before the process was forked: nothing of it may be touched here.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.process != fork::generation()
+    }
+
+    /// Refuses a call for a flight that is not of this process.
+    pub(crate) fn check_process(&self) -> Result<(), Error> {
+        if self.is_foreign() { Err(finished_error()) } else { Ok(()) }
     }
 
     /// Ends it: true for the first caller only.
     pub(crate) fn end(&self) -> bool {
-        !self.over.swap(true, Ordering::SeqCst)
+        !self.is_foreign() && !self.over.swap(true, Ordering::SeqCst)
     }
 
     /// What it has read, for its result.
@@ -276,6 +290,13 @@ impl Flight {
     pub(crate) fn is_joinable(&self) -> bool {
         self.joinable.load(Ordering::SeqCst)
     }
+}
+
+pub(crate) fn finished_error() -> Error {
+    Error::new(
+        ErrorKind::Finished,
+        "the job was finished before: by an earlier call, its timeout, the closing of the cache, or a fork of the process",
+    )
 }
 
 /// What is remembered of failures and of results that may not be stored. Not kept over a restart.

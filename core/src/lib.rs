@@ -11,6 +11,7 @@ mod draft;
 mod engine;
 mod error;
 mod flight;
+mod fork;
 pub mod http;
 mod invalidation;
 mod lifetime;

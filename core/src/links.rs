@@ -1,21 +1,24 @@
 //! Who waits for whom: a callback that would wait for itself gets an error at once, and one that waits for another gives its
 //! seat away meanwhile.
 
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::flight::{Flight, Seat, What};
+use crate::fork::PerProcess;
 use crate::render::Context;
 use crate::sync::{Mutex, MutexGuard, global};
 
 global! {
     /// Held while somebody inside a render or load begins to wait, so that two cannot begin to wait for each other.
-    static WAITS: Mutex<()> = Mutex::new(());
+    static WAITS: ManuallyDrop<PerProcess<Mutex<()>>> =
+        ManuallyDrop::new(PerProcess::new(0, Mutex::new(())));
 }
 
 pub(crate) fn lock_waits() -> MutexGuard<'static, ()> {
-    WAITS.lock()
+    WAITS.get(|_| Mutex::new(()), |_| ()).lock()
 }
 
 /// Whether whatever is asked for from here waits, directly or through others, for this `from`: walks from the asking

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::fork;
 use crate::sync::Mutex;
 use crate::sync::channel::{Receiver, Sender, unbounded};
 use crate::threads::Threads;
@@ -200,8 +201,13 @@ impl<J: Job> Pool<J> {
     }
 
     fn work(self: Arc<Self>) {
+        let process = fork::generation();
         while let Ok(job) = self.ready.recv() {
             job.run();
+            if process != fork::generation() {
+                // The job has forked the process and come back in the child, which has no thread but this one.
+                return;
+            }
             let mut s = self.state.lock();
             if s.threads > self.seats || s.to_threads.is_none() {
                 // One more was started while this one was held up.

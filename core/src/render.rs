@@ -125,6 +125,7 @@ impl RenderJob {
         options: &DataOptions,
         loader: Arc<dyn Loader>,
     ) -> Result<DataAnswer, Error> {
+        self.flight.check_process()?;
         self.engine.data(Some(self.context()), key, options, loader)
     }
 
@@ -150,7 +151,10 @@ impl RenderJob {
 
 impl Drop for RenderJob {
     fn drop(&mut self) {
-        if !self.finished {
+        if self.flight.is_foreign() {
+            // The parent's, whose last reference never goes here.
+            std::mem::forget(self.engine.clone());
+        } else if !self.finished {
             drop_unfinished(&self.engine, &self.flight, "render");
         }
     }
@@ -184,6 +188,11 @@ impl Context {
         innermost.filter(|c| !c.0.is_over())
     }
 
+    /// The context from which the cache is asked: the one given, unless it is of the process that was forked, or the current.
+    pub(crate) fn asking(given: Option<Context>) -> Option<Context> {
+        given.filter(|c| !c.0.is_foreign()).or_else(Context::current)
+    }
+
     /// Makes this the current context of the thread until the guard is dropped: for hosts that run callbacks on threads
     /// of their own.
     pub fn enter(&self) -> Entered {
@@ -194,6 +203,14 @@ impl Context {
     /// Whether nobody waits for the result any more.
     pub fn is_cancelled(&self) -> bool {
         self.0.is_over()
+    }
+
+    /// Whether it is of this process.
+    ///
+    /// # Errors
+    /// `Finished` where it began before the process was forked: then it is none from which the cache is asked.
+    pub fn check_process(&self) -> Result<(), Error> {
+        self.0.check_process()
     }
 }
 

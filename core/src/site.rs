@@ -80,6 +80,22 @@ impl Route {
         })
     }
 
+    /// The same route for another cache's engine.
+    pub(crate) fn again(&self, inv: &Invalidations, renderer: Arc<dyn Renderer>) -> Route {
+        Route {
+            pattern: self.pattern.clone(),
+            revalidate: self.revalidate,
+            expire: self.expire,
+            timeout: self.timeout,
+            tags: self.tags.iter().map(|t| inv.tag(t.name())).collect(),
+            query: self.query.clone(),
+            vary: self.vary.clone(),
+            listed: self.listed.clone(),
+            closed: self.closed.clone(),
+            renderer: RwLock::new(Some(renderer)),
+        }
+    }
+
     /// Whether a path of this route is served at all (`dynamic_params`).
     pub(crate) fn serves(&self, path: &str) -> bool {
         self.closed.as_ref().is_none_or(|listed| listed.contains(path))

@@ -6,6 +6,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::fork;
 use crate::sync::thread::{Builder, JoinHandle};
 use crate::sync::{Condvar, Mutex};
 
@@ -49,7 +50,7 @@ impl Threads {
         let threads = self.clone();
         let handle = Builder::new().name(name.into()).spawn(move || {
             ME.with(|me| me.set((threads.address(), id)));
-            let _ended = Ended { threads, id };
+            let _ended = Ended { threads, id, process: fork::generation() };
             body();
         })?;
         s.threads.insert(id, Thread { handle, has_ended: false });
@@ -84,10 +85,15 @@ impl Threads {
 struct Ended {
     threads: Arc<Threads>,
     id: u64,
+    process: u32,
 }
 
 impl Drop for Ended {
     fn drop(&mut self) {
+        if self.process != fork::generation() {
+            // In a child nobody waits for it, and the lock may never be free.
+            return;
+        }
         if let Some(thread) = self.threads.state.lock().threads.get_mut(&self.id) {
             thread.has_ended = true;
         }

@@ -161,6 +161,8 @@ Page Pages::blog() const {
     return {render("blog", std::move(context)), {"posts"}};
 }
 
+std::string Pages::latest() const { return text_of(one("posts", {{"limit", "1"}}).value(), "href"); }
+
 std::optional<Page> Pages::post(const std::string &id) const {
     auto post = one("post", {{"id", id}});
     if (!post) return std::nullopt;

@@ -30,6 +30,8 @@ public:
     std::optional<Page> word(const std::string &lemma) const;
     std::optional<Page> synset(const std::string &key) const;
     Page blog() const;
+    /// Where the newest post is.
+    std::string latest() const;
     std::optional<Page> post(const std::string &id) const;
     std::optional<Page> about(const std::string &page) const;
     /// `now`: seconds since 1970.

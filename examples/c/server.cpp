@@ -1,6 +1,6 @@
 // The example site, served by libmicrohttpd, its pages kept by libisr.
 //
-//     site-server --port 8000 --db build/site.sqlite --templates examples/site/templates
+//     site-server --port 8000 --db build/site.sqlite --templates examples/site/templates --directory build/cache
 //
 // What the site shows is in pages.cpp; its routes are in site.hpp. Here is the way from a request to an answer: a stored page
 // is sent at once and without a copy, and where a render must be waited for, the connection sleeps and no thread does.
@@ -122,7 +122,9 @@ MHD_Result cached(Server &server, MHD_Connection *connection, Exchange &exchange
 MHD_Result stats(Server &server, MHD_Connection *connection) {
     isr_stats *counters = nullptr; // all of them, by the C interface
     if (isr_cache_stats(server.site.cache.get(), &counters) != ISR_STATUS_OK) throw isr::error::last();
-    std::string json = "{\"origin_renders\": " + std::to_string(server.site.origin_renders) + ", \"cache\": {";
+    isr_activity now = server.site.cache.activity();
+    std::string json = "{\"origin_renders\": " + std::to_string(server.site.origin_renders) +
+                       ", \"pending\": " + std::to_string(now.queued + now.running) + ", \"cache\": {";
     for (std::size_t i = 0; i < isr_stats_count(counters); ++i) {
         isr_str name = isr_stats_name(counters, i);
         json += (i ? ", \"" : "\"") + std::string(name.data, name.len) + "\": ";
@@ -239,12 +241,14 @@ std::string new_token() {
 }
 
 [[noreturn]] void usage() {
-    std::cerr << "usage: site-server --db PATH --templates DIR [--port N]" << std::endl;
+    std::cerr << "usage: site-server --db PATH --templates DIR [--port N] [--directory DIR] [--deployment NAME] [--render-log FILE]"
+              << std::endl;
     std::exit(2);
 }
 
 int run(int argc, char **argv) {
-    std::map<std::string, std::string> args{{"--port", "0"}, {"--db", ""}, {"--templates", ""}};
+    std::map<std::string, std::string> args{{"--port", "0"},       {"--db", ""},         {"--templates", ""},
+                                            {"--directory", ""},   {"--deployment", ""}, {"--render-log", ""}};
     for (int i = 1; i < argc; i += 2) {
         if (i + 1 == argc || !args.count(argv[i])) usage();
         args[argv[i]] = argv[i + 1];
@@ -260,7 +264,7 @@ int run(int argc, char **argv) {
     pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
     const char *given = std::getenv("SITE_ADMIN_TOKEN");
-    Site site(args["--db"], args["--templates"]);
+    Site site(args["--db"], args["--templates"], {args["--directory"], args["--deployment"], args["--render-log"]});
     Server server{site, given && *given ? given : new_token(), {}};
 
     sockaddr_in address{};

@@ -2,10 +2,10 @@
 //
 // The queries, the templates and the names in them are shared with the other languages; see examples/site/README.md.
 
-import { readFileSync, readdirSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from '@photostructure/sqlite'; // as node:sqlite, which Node 20 does not have
 import Mustache from 'mustache';
-import sqlite from 'node-sqlite3-wasm';
 
 /** Escapes as the Mustache specification says, and not the slash, apostrophe, backtick and equals sign as well. */
 const ESCAPES = { '&': '&amp;', '<': '&lt;', '>': '&gt;', '"': '&quot;' };
@@ -39,7 +39,8 @@ export class Pages {
   #templates;
 
   constructor(db, templates) {
-    this.#db = new sqlite.Database(db, { fileMustExist: true });
+    if (!existsSync(db)) throw new Error('there is no such database');
+    this.#db = new DatabaseSync(db, { timeout: 5000 });
     this.#templates = texts(templates, '.mustache');
     this.#queries = texts(join(templates, '..', 'queries'), '.sql');
   }
@@ -82,6 +83,11 @@ export class Pages {
     return { html: this.#render('blog', { title: 'Blog', posts: this.#all('posts', { limit: '-1' }) }), tags: ['posts'] };
   }
 
+  /** Where the newest post is. */
+  latest() {
+    return this.#one('posts', { limit: '1' }).href;
+  }
+
   post(id) {
     const post = this.#one('post', { id });
     if (!post) return null;
@@ -114,7 +120,7 @@ export class Pages {
 
   /** Writes a new text of a post or a synset. Whether there is one. */
   save(kind, id, text) {
-    return this.#statement(`set_${kind}`).run({ ':id': id, ':text': text }).changes === 1;
+    return this.#statement(`set_${kind}`).run({ id, text }).changes === 1;
   }
 
   postIds() {
@@ -126,15 +132,13 @@ export class Pages {
   }
 
   close() {
-    for (const statement of Object.values(this.#statements)) statement.finalize();
     this.#db.close();
   }
 
   /** All rows of a query. Values are texts, in and out. */
   #all(query, values = {}) {
-    const named = Object.fromEntries(Object.entries(values).map(([name, value]) => [`:${name}`, value]));
     return this.#statement(query)
-      .all(named)
+      .all(values)
       .map((row) => Object.fromEntries(Object.entries(row).map(([name, value]) => [name, String(value)])));
   }
 

@@ -1,15 +1,16 @@
 // The example site, served by node:http, its pages kept by libisr.
 //
-//     node server.mjs --port 8000 --db build/site.sqlite --templates examples/site/templates
+//     node server.mjs --port 8000 --db build/site.sqlite --templates examples/site/templates --directory build/cache
 //
 // What the site shows is in pages.mjs. Here is how libisr keeps it: routes with their lifetimes and tags, one handler for
 // all pages, and `revalidateTag` after an edit.
 
 import { randomBytes, timingSafeEqual } from 'node:crypto';
+import { openSync, writeSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
-import { Cache, notFound } from 'libisr';
+import { Cache, notFound, redirect } from 'libisr';
 import { send } from 'libisr/http';
 import { Pages } from './pages.mjs';
 
@@ -25,14 +26,18 @@ function give(status, text) {
 }
 
 function commandLine() {
-  const options = { port: { type: 'string', default: '0' }, db: { type: 'string' }, templates: { type: 'string' } };
+  const text = { type: 'string' };
+  const options = { port: { ...text, default: '0' }, db: text, templates: text };
+  // Where the pages are kept, shared by all who open it (else in memory); the build; what gets a line for each render.
+  Object.assign(options, { directory: text, deployment: { ...text, default: '' }, 'render-log': text });
   try {
     const { values } = parseArgs({ options });
     if (values.db && values.templates && /^\d+$/.test(values.port)) return values;
   } catch (error) {
     console.error(error.message);
   }
-  return give(2, 'usage: node server.mjs --db PATH --templates DIR [--port N]');
+  const more = '[--port N] [--directory DIR] [--deployment NAME] [--render-log FILE]';
+  return give(2, `usage: node server.mjs --db PATH --templates DIR ${more}`);
 }
 
 function openPages() {
@@ -47,27 +52,38 @@ const args = commandLine();
 const token = process.env.SITE_ADMIN_TOKEN || randomBytes(16).toString('base64url');
 const pages = openPages();
 const nowhere = pages.message('Not found', 'There is no page at this address.');
-const cache = new Cache();
+const cache = new Cache({ directory: args.directory, deployment: args.deployment });
+const renderLog = args['render-log'] && openSync(args['render-log'], 'a', 0o600);
+
+function count(what) {
+  if (renderLog) writeSync(renderLog, `${what}\n`);
+}
 
 let originRenders = 0; // the demo compares it with what the cache says
 let failing = false;
 let slowMs = 0;
 
-/** `cache.page` for functions that give `{ html, tags }`, or null where there is nothing to show. */
+/** `cache.page` for functions that give `{ html, tags }`, a result, or null where there is nothing to show. */
 function page(pattern, options, make) {
   cache.page(pattern, options, async (job) => {
     originRenders += 1;
+    count(job.path);
     if (slowMs > 0) await sleep(slowMs, undefined, { signal: job.signal });
     if (failing) throw new Error('renders fail, as /admin/fail?on=1 asked');
     const made = await make(job);
     if (!made) return notFound(nowhere, { headers: HTML, revalidate: 60 });
+    if (made.html === undefined) return made;
     return { body: made.html, headers: HTML, tags: made.tags };
   });
 }
 
+function loadCounts() {
+  count('counts');
+  return pages.counts();
+}
 page('/', { revalidate: 60 }, async (job) => {
   // A data entry: counted once for all pages that show it, and gone with its tag.
-  const counts = await job.data('counts', () => pages.counts(), { tags: ['posts'], revalidate: 60 });
+  const counts = await job.data('counts', loadCounts, { tags: ['posts'], revalidate: 60 });
   return pages.home(counts);
 });
 page('/word/[lemma]', { revalidate: 3600 }, (job) => pages.word(job.params.lemma));
@@ -79,6 +95,8 @@ page('/blog/[id]', { revalidate: 300, staticParams: posts }, (job) => pages.post
 // Closed: whatever is not listed is answered with 404, and never rendered.
 const abouts = pages.aboutPages().map((name) => ({ page: name }));
 page('/about/[page]', { dynamicParams: false, staticParams: abouts }, (job) => pages.about(job.params.page));
+// A redirect is a page, too.
+page('/blog/latest', { revalidate: 60, tags: ['posts'] }, () => redirect(pages.latest()));
 page('/moment', { revalidate: 2 }, () => pages.moment(Date.now() / 1000));
 
 const server = createServer((request, response) => {
@@ -98,8 +116,9 @@ async function respond(request, response) {
     return message(response, 405, 'Not allowed', 'Pages can be read only.');
   }
   if (pathname === '/stats') {
-    const stats = JSON.stringify({ origin_renders: originRenders, cache: cache.stats() });
-    return reply(response, 200, { 'content-type': 'application/json' }, stats);
+    const { queued, running } = cache.activity();
+    const stats = { origin_renders: originRenders, pending: queued + running, cache: cache.stats() };
+    return reply(response, 200, { 'content-type': 'application/json' }, JSON.stringify(stats));
   }
   if (pathname === '/search') {
     const word = (searchParams.get('q') ?? '').trim().toLowerCase().replaceAll(' ', '_');

@@ -74,6 +74,10 @@ class Pages:
     def blog(self):
         return Page(self._render("blog", {"title": "Blog", "posts": self._all("posts", limit="-1")}), ["posts"])
 
+    def latest(self):
+        """Where the newest post is."""
+        return self._one("posts", limit="1")["href"]
+
     def post(self, number):
         post = self._one("post", id=number)
         if post is None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The example site, served by a plain ASGI application on uvicorn, its pages kept by libisr.
 
-    python3 server.py --port 8000 --db build/site.sqlite --templates examples/site/templates
+    python3 server.py --port 8000 --db build/site.sqlite --templates examples/site/templates --directory build/cache
 
 What the site shows is in pages.py. Here is how libisr keeps it: routes with their lifetimes and tags, one `aget` for
 all pages, and `revalidate_tag` after an edit.
@@ -32,9 +32,12 @@ MAX_FORM_BYTES = 64 * 1024
 class Site:
     """The routes of the site."""
 
-    def __init__(self, pages):
+    def __init__(self, pages, directory=None, deployment="", render_log=None):
+        """`directory`: where the pages are kept, shared with all who open it; none: in the memory of this process."""
         self.pages = pages
-        self.cache = libisr.Cache()
+        kept = {"directory": directory} if directory else {}
+        self.cache = libisr.Cache(deployment=deployment, **kept)
+        self.render_log = os.open(render_log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600) if render_log else None
         self.not_found = pages.message("Not found", "There is no page at this address.")
         self.origin_renders = 0  # the demo compares it with what the cache says
         self.failing = False
@@ -43,10 +46,14 @@ class Site:
         posts = [{"id": number} for number in pages.post_ids()]
         abouts = [{"page": name} for name in pages.about_pages()]
 
+        def counts():
+            self.count("counts")
+            return pages.counts()
+
         @self.page("/", revalidate=60)
         def home(job):
             # A data entry: counted once for all pages that show it, and gone with its tag.
-            return pages.home(job.data("counts", pages.counts, tags=["posts"], revalidate=60))
+            return pages.home(job.data("counts", counts, tags=["posts"], revalidate=60))
 
         @self.page("/word/[lemma]", revalidate=3600)
         def word(job):
@@ -70,21 +77,29 @@ class Site:
         def about(job):
             return pages.about(job.params["page"])
 
+        # A redirect is a page, too.
+        @self.page("/blog/latest", revalidate=60, tags=["posts"])
+        def latest(job):
+            return libisr.redirect(pages.latest())
+
         @self.page("/moment", revalidate=2)
         def moment(job):
             return pages.moment(time.time())
 
     def page(self, pattern, **options):
-        """`cache.page` for functions that give a Page, or None where there is nothing to show."""
+        """`cache.page` for functions that give a Page, a Result, or None where there is nothing to show."""
 
         def add(make):
             @self.cache.page(pattern, **options)
             def render(job):  # on a thread of the cache: SQLite may take its time
                 self.origin_renders += 1
+                self.count(job.path)
                 time.sleep(self.slow_seconds)
                 if self.failing:
                     raise RuntimeError("renders fail, as /admin/fail?on=1 asked")
                 page = make(job)
+                if isinstance(page, libisr.Result):
+                    return page
                 if page is None:
                     return libisr.Result(self.not_found, 404, HTML, revalidate=60)
                 return libisr.Result(page.html, headers=HTML, tags=page.tags)
@@ -92,6 +107,10 @@ class Site:
             return make
 
         return add
+
+    def count(self, what):
+        if self.render_log is not None:
+            os.write(self.render_log, f"{what}\n".encode())
 
 
 class App:
@@ -113,7 +132,9 @@ class App:
         elif scope["method"] not in ("GET", "HEAD"):
             response = self.message(405, "Not allowed", "Pages can be read only.")
         elif path == "/stats":
-            stats = {"origin_renders": self.site.origin_renders, "cache": self.site.cache.stats()}
+            now = self.site.cache.activity()
+            stats = {"origin_renders": self.site.origin_renders, "pending": now.queued + now.running}
+            stats["cache"] = self.site.cache.stats()
             response = 200, [("content-type", "application/json")], json.dumps(stats).encode()
         elif path == "/search":
             word = parse_qs(query).get("q", [""])[0].strip().lower().replace(" ", "_")
@@ -238,11 +259,15 @@ def main():
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
     parser.add_argument("--db", required=True, help="the database that import_wordnet.py wrote")
     parser.add_argument("--templates", required=True, help="the folder with the templates; the queries are beside it")
+    parser.add_argument("--directory", help="where the pages are kept, shared by all who open it; default: in memory")
+    parser.add_argument("--deployment", default="", help="the build: another one's pages are not served")
+    parser.add_argument("--render-log", metavar="FILE", help="gets a line for each render and load: path or key")
     args = parser.parse_args()
     token = os.environ.get("SITE_ADMIN_TOKEN") or secrets.token_urlsafe(16)
 
     try:
-        app = App(Site(Pages(args.db, args.templates)), token)
+        pages = Pages(args.db, args.templates)
+        app = App(Site(pages, args.directory, args.deployment, args.render_log), token)
         listener = listen(args.port)
     except (OSError, OverflowError, sqlite3.Error) as error:
         sys.exit(f"server.py: {error} (--db {args.db} --templates {args.templates} --port {args.port})")

@@ -14,7 +14,7 @@ from urllib.parse import quote
 EXAMPLES = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(EXAMPLES))
 
-from servers import COMMANDS, DATABASE, TEMPLATES, Server  # noqa: E402
+from servers import COMMANDS, DATABASE, TEMPLATES, Home, Server  # noqa: E402
 
 ODD_WORD = "odd'`=\"<b>&amp;"
 ODD_TITLE = "odd 'q' \"q\" `q` = / <b>&amp;</b> {{title}} naïve 日本 🐶"
@@ -70,7 +70,8 @@ class SameBytes(unittest.TestCase):
             keys = [key for (key,) in db.execute("SELECT key FROM synsets ORDER BY id")]
         odd = [lemma for lemma in lemmas if re.search(r"[/\"]|^'|'$|\.\.|^\d", lemma)]
         words = choose(odd, 60) + choose(lemmas, 120) + ["break", "entity", "o'clock", ODD_WORD, "café", "zzyzx"]
-        cls.paths = ["/", "/blog", "/about/site", "/about/wordnet", "/about/x", "/about", "/nothing", "/blog/x/y"]
+        cls.paths = ["/", "/blog", "/blog/latest", "/blog/x/y", "/about/site", "/about/wordnet", "/about/x", "/about"]
+        cls.paths += ["/nothing"]
         cls.paths += [f"/blog/{number}" for number in [*range(1, 29), "01", "x"]]
         cls.paths += ["/word/" + quote(lemma, safe="") for lemma in words]
         cls.paths += [f"/synset/{key}" for key in [*choose(keys, 80), "02086723-n", "x"]]
@@ -84,8 +85,10 @@ class SameBytes(unittest.TestCase):
             "/search?q=caf%C3%A9",
         ]
         cls.servers = []
+        home = Home(cls.folder.name, database)
         for name in COMMANDS:
-            cls.servers.append(Server(name, cls.folder.name, database))
+            # Without a directory: each renders all pages itself.
+            cls.servers.append(Server(name, home))
             cls.addClassCleanup(cls.servers[-1].stop)
         for server in cls.servers:
             server.wait_until_ready()

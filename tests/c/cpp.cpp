@@ -2,9 +2,12 @@
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <future>
 #include <memory>
 #include <thread>
+
+#include <unistd.h>
 
 #include "isr.hpp"
 
@@ -284,10 +287,15 @@ static void builders_by_name() {
 }
 
 static void trouble_with_a_directory() {
+  namespace fs = std::filesystem;
   auto told = std::make_shared<std::atomic<int>>(0);
+  // Others may write to what is in it: it is refused.
+  const fs::path directory = fs::temp_directory_path() / ("isr-cpp-" + std::to_string(getpid()));
+  fs::create_directories(directory / "v1");
+  fs::permissions(directory / "v1", fs::perms::all);
   {
     isr::options options;
-    options.set("durable", true).on_trouble([](const isr::error&) {}).set("directory", "/dev/null/no directory");
+    options.set("durable", true).on_trouble([](const isr::error&) {}).set("directory", directory.string());
     options.on_trouble([told](const isr::error& e) {
       CHECK(e.status() == ISR_STATUS_STORE && e.name() == "store" && e.what()[0] != '\0');
       ++*told;
@@ -301,6 +309,7 @@ static void trouble_with_a_directory() {
     CHECK(thrown([&] { options.on_trouble([](const isr::error&) {}); }) == ISR_STATUS_INVALID_ARGUMENT);
   }
   CHECK(told.use_count() == 1);
+  fs::remove_all(directory);
 }
 
 static void outcomes() {

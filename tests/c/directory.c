@@ -1,5 +1,6 @@
 /* A directory: what is stored and invalidated is there after a close, processes and caches share it, trouble is told once. */
 #define _POSIX_C_SOURCE 200809L
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -128,13 +129,15 @@ static void in_another_process(void) {
   CHECK(troubles == 0);
 }
 
-/* A directory that cannot be one: told once, and memory goes on. */
+/* A directory that is refused, for others may write to what is in it: told once, and memory goes on. */
 static void trouble(void) {
-  char file[4200];
-  snprintf(file, sizeof file, "%s/file", folder);
-  FILE *made = fopen(file, "w");
-  CHECK(made != NULL && fclose(made) == 0);
-  isr_cache *cache = open_cache(file);
+  char bad[4200];
+  snprintf(bad, sizeof bad, "%s/bad", folder);
+  CHECK(mkdir(bad, 0700) == 0);
+  snprintf(bad, sizeof bad, "%s/bad/v1", folder);
+  CHECK(mkdir(bad, 0700) == 0 && chmod(bad, 0777) == 0);
+  snprintf(bad, sizeof bad, "%s/bad", folder);
+  isr_cache *cache = open_cache(bad);
   renders = 0;
   expect(cache, ISR_CACHE_WORD_MISS, "render 1");
   expect(cache, ISR_CACHE_WORD_HIT, "render 1");

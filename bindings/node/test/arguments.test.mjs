@@ -13,7 +13,7 @@ test('every option of the core is in the types, with those of the binding', () =
   const types = readFileSync(new URL('../lib/options.ts', import.meta.url), 'utf8');
   const body = types.slice(types.indexOf('interface CacheOptions'), types.indexOf('/** Parameters by name'));
   const names = [...body.matchAll(/^ {2}(\w+)\?:/gm)].map(([, name]) => name);
-  assert.deepEqual(names.sort(), [...native.optionNames(), 'clock', 'onFailure'].sort());
+  assert.deepEqual(names.sort(), [...native.optionNames(), 'clock', 'onFailure', 'onTrouble'].sort());
 });
 
 test('options of a cache', () => {

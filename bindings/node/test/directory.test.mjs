@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -19,10 +19,11 @@ function temporary(t) {
   return path;
 }
 
-/** A directory that cannot be one. */
+/** A directory that is refused: others may write to what is in it. */
 function broken(t) {
-  const path = join(temporary(t), 'file');
-  writeFileSync(path, 'not a directory');
+  const path = join(temporary(t), 'bad');
+  mkdirSync(join(path, 'v1'), { recursive: true });
+  chmodSync(join(path, 'v1'), 0o777);
   return path;
 }
 
@@ -46,10 +47,10 @@ test('a restart keeps pages, data and invalidations', async (t) => {
   assert.deepEqual(await first.data('k', () => [1, 'value']), [1, 'value']);
   first.revalidatePath('/2');
   assert.equal(first.stats().diskWrites, 3);
+  assert.ok(first.stats().diskBytes > 0);
   assert.equal(await first.close(), true);
   const second = open(directory, 'second');
   t.after(() => second.close());
-  assert.ok(second.stats().diskBytes > 0);
   assert.equal(await get(second, '/1'), 'hit: 1 of first');
   assert.equal(second.stats().diskReads, 1);
   assert.equal(await get(second, '/2'), 'revalidated: 2 of second');
@@ -160,6 +161,14 @@ test('one render for a page that workers and processes ask for at the same time'
   assert.equal(messages.filter((message) => message.endsWith(': rendered')).length, 3, messages.join());
 });
 
+test('what is no directory is a wrong argument', (t) => {
+  const file = join(temporary(t), 'file');
+  writeFileSync(file, 'not a directory');
+  for (const directory of [file, join(file, 'below')]) {
+    assert.throws(() => new Cache({ directory }), isr('invalid_argument', 'directory must name a directory; got'));
+  }
+});
+
 test('trouble is told once, and memory goes on', async (t) => {
   const directory = broken(t);
   const told = [];
@@ -185,7 +194,7 @@ test('without onTrouble, or if that fails itself, one warning is emitted', async
     const [[text, name], ...more] = emit.mock.calls.map((call) => call.arguments);
     assert.deepEqual([name, more], ['IsrWarning', []]);
     if (onTrouble) assert.equal(text, 'onTrouble failed: oops');
-    else assert.match(text, /^trouble with the cache's directory, memory goes on alone: ISR_STORE .*file/);
+    else assert.match(text, /^trouble with the cache's directory, memory goes on alone: ISR_STORE .*bad/);
     emit.mock.resetCalls();
   }
 });
@@ -196,6 +205,14 @@ test('neither a directory nor its trouble keeps the process alive, but trouble o
     import { Cache } from ${index};
     new Cache({ directory: ${JSON.stringify(directory)} });`);
   assert.deepEqual(quiet, { stdout: '', stderr: '', status: 0, signal: null });
+  // Nor does what the cache does by itself once a page is stored.
+  const stored = await program(`
+    import { Cache } from ${index};
+    const cache = new Cache({ directory: ${JSON.stringify(directory)} });
+    cache.page('/p', () => 'p');
+    await cache.get('/p');
+    console.log(cache.stats().diskWrites);`);
+  assert.deepEqual(stored, { stdout: '1\n', stderr: '', status: 0, signal: null });
   const warned = await program(`
     import { Cache } from ${index};
     new Cache({ directory: ${JSON.stringify(broken(t))} });`);

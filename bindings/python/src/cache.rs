@@ -15,8 +15,8 @@ use crate::bridge::{block, failures, later, not_in_a_loop};
 use crate::convert::{arg, file_path, lifetime, one_or_more, option, path_text, text, variant};
 use crate::data::Read;
 use crate::errors::{OrRaise, invalid, raise, show};
-use crate::fork::Owned;
 use crate::guard::{call, guard};
+use crate::held::{Held, let_go};
 use crate::job::{PyRenderer, within};
 use crate::page::{Answer, Page, page_of};
 use crate::route::route_options;
@@ -28,24 +28,44 @@ type Later = (Py<PyAny>, Option<Py<PyAny>>);
 /// The native part of a cache.
 #[pyclass(subclass, frozen, name = "_Cache", module = "libisr._libisr")]
 pub struct Cache {
-    core: Option<Owned<isr_core::Cache>>,
+    core: Option<isr_core::Cache>,
     has_async: AtomicBool,
+    /// Whether calls may read files, and wait for other processes: not with the GIL held.
+    has_directory: bool,
 }
 
 impl Drop for Cache {
     fn drop(&mut self) {
         // The last handle closes the cache, which calls back those who still wait: not with the GIL held.
         let core = self.core.take();
-        Python::try_attach(|py| py.detach(|| drop(core)));
+        Python::try_attach(|py| {
+            py.detach(|| drop(core));
+            let_go(py);
+        });
     }
 }
 
 impl Cache {
     fn core(&self) -> PyResult<&isr_core::Cache> {
         match &self.core {
-            Some(core) => core.get().or_raise(),
+            Some(core) => Ok(core),
             None => Err(raise(&isr_core::Error::new(ErrorKind::Closed, "the cache is closed"))),
         }
+    }
+
+    /// The answer that needs no waiting.
+    fn at_once(
+        &self,
+        py: Python<'_>,
+        core: &isr_core::Cache,
+        request: &Request<'_>,
+    ) -> PyResult<Option<isr_core::Answer>> {
+        match core.hit(request) {
+            Some(hit) => hit.map(Some),
+            None if self.has_directory => py.detach(|| core.try_get(request)),
+            None => core.try_get(request),
+        }
+        .or_raise()
     }
 
     /// The core, for a call that may block this thread.
@@ -111,7 +131,7 @@ fn report(py: Python<'_>, report: PrerenderReport) -> PyResult<Py<PyAny>> {
 
 /// Progress goes to a Python callable of the package, which keeps what the user's raises.
 fn on_progress(progress: Option<Py<PyAny>>) -> Option<OnProgress> {
-    let progress = progress?;
+    let progress = Held::new(progress?);
     Some(Arc::new(move |p: &PrerenderProgress| {
         attached(|py| {
             let result = (p.done, p.failed, p.skipped, p.total, p.path.as_str())
@@ -146,8 +166,10 @@ impl Cache {
                     name => core.set(name, option(name, &value)?).or_raise()?,
                 }
             }
+            let has_directory = core.directory.is_some();
             let core = py.detach(|| isr_core::Cache::open(core)).or_raise()?;
-            Ok(Cache { core: Some(Owned::new(core)), has_async: AtomicBool::new(false) })
+            let has_async = AtomicBool::new(false);
+            Ok(Cache { core: Some(core), has_async, has_directory })
         })
     }
 
@@ -166,8 +188,7 @@ impl Cache {
             let wanted = Wanted { draft, prefetch, ..Wanted::new(py, path, variant)? };
             let request = wanted.request();
             // A hit does not let go of the GIL.
-            let at_once = core.try_get(&request).or_raise()?;
-            let core = match at_once {
+            let core = match self.at_once(py, core, &request)? {
                 Some(answer) => answer,
                 None => block(py, |done| core.get_then(&request, done))?,
             };
@@ -187,7 +208,7 @@ impl Cache {
     ) -> PyResult<Option<Answer>> {
         guard(|| {
             let wanted = Wanted { draft, prefetch, ..Wanted::new(py, path, variant)? };
-            let answer = self.core()?.try_get(&wanted.request()).or_raise()?;
+            let answer = self.at_once(py, self.core()?, &wanted.request())?;
             Ok(answer.map(|core| Answer { core }))
         })
     }
@@ -212,12 +233,14 @@ impl Cache {
     #[pyo3(signature = (path, variant))]
     fn _peek(
         &self,
+        py: Python<'_>,
         path: &Bound<'_, PyAny>,
         variant: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<(&'static str, Option<Page>, u64)> {
         guard(|| {
             let variant = crate::convert::variant(variant)?;
-            let peek = self.core()?.peek(path_text(path)?, variant.as_ref()).or_raise()?;
+            let (core, path) = (self.core()?, path_text(path)?);
+            let peek = py.detach(|| core.peek(path, variant.as_ref())).or_raise()?;
             let page = peek.page().map(|page| Page { core: page.clone() });
             Ok((peek.state().name(), page, peek.age_secs()))
         })
@@ -262,6 +285,7 @@ impl Cache {
     #[pyo3(signature = (paths, r#type = None))]
     fn revalidate_path(
         &self,
+        py: Python<'_>,
         paths: &Bound<'_, PyAny>,
         r#type: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
@@ -279,7 +303,8 @@ impl Cache {
                     }
                 },
             };
-            self.core()?.revalidate_path(&strs(&one_or_more("paths", paths)?), kind).or_raise()
+            let (core, paths) = (self.core()?, one_or_more("paths", paths)?);
+            py.detach(|| core.revalidate_path(&strs(&paths), kind)).or_raise()
         })
     }
 
@@ -287,6 +312,7 @@ impl Cache {
     #[pyo3(signature = (tags, *, soft = false, expire = None))]
     fn revalidate_tag(
         &self,
+        py: Python<'_>,
         tags: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = arg::soft)] soft: bool,
         expire: Option<&Bound<'_, PyAny>>,
@@ -294,13 +320,17 @@ impl Cache {
         guard(|| {
             let expire = expire.map(|e| lifetime("expire", e)).transpose()?;
             let options = TagOptions { soft, expire };
-            self.core()?.revalidate_tag(&strs(&one_or_more("tags", tags)?), options).or_raise()
+            let (core, tags) = (self.core()?, one_or_more("tags", tags)?);
+            py.detach(|| core.revalidate_tag(&strs(&tags), options)).or_raise()
         })
     }
 
     /// Removes the stored pages of one or many paths, all variants.
-    fn remove(&self, paths: &Bound<'_, PyAny>) -> PyResult<()> {
-        guard(|| self.core()?.remove(&strs(&one_or_more("paths", paths)?)).or_raise())
+    fn remove(&self, py: Python<'_>, paths: &Bound<'_, PyAny>) -> PyResult<()> {
+        guard(|| {
+            let (core, paths) = (self.core()?, one_or_more("paths", paths)?);
+            py.detach(|| core.remove(&strs(&paths))).or_raise()
+        })
     }
 
     #[pyo3(signature = (progress))]
@@ -355,14 +385,18 @@ impl Cache {
     }
 
     /// The present epoch, to be taken before a page is rendered outside of the cache, for `put`.
-    fn started(&self) -> PyResult<u64> {
-        guard(|| Ok(self.core()?.started().as_u64()))
+    fn started(&self, py: Python<'_>) -> PyResult<u64> {
+        guard(|| {
+            let core = self.core()?;
+            Ok(py.detach(|| core.started()).as_u64())
+        })
     }
 
     /// Stores a page that was rendered outside of the cache; whether it is stored now.
     #[pyo3(signature = (path, page, started, *, variant = None))]
     fn put(
         &self,
+        py: Python<'_>,
         path: &Bound<'_, PyAny>,
         page: &Bound<'_, PyAny>,
         #[pyo3(from_py_with = arg::started)] started: u64,
@@ -372,8 +406,8 @@ impl Cache {
             let variant = crate::convert::variant(variant)?;
             let page = page_of(page, "page")?;
             let started = Started::from_u64(started);
-            let put =
-                self.core()?.put(path_text(path)?, variant.as_ref(), page, started).or_raise()?;
+            let (core, path) = (self.core()?, path_text(path)?);
+            let put = py.detach(|| core.put(path, variant.as_ref(), page, started)).or_raise()?;
             Ok(put == isr_core::Put::Stored)
         })
     }
@@ -414,7 +448,8 @@ impl Cache {
     ) -> PyResult<()> {
         guard(|| {
             let core = self.core()?;
-            let renderer = Arc::new(PyRenderer { cache: core.downgrade(), start });
+            let renderer =
+                Arc::new(PyRenderer { cache: core.downgrade(), start: Held::new(start) });
             core.add_route(text("pattern", pattern)?, route_options(options)?, renderer).or_raise()
         })
     }
@@ -434,7 +469,9 @@ impl Cache {
                 ));
             }
             let timeout = timeout.nanos().map_or(FOREVER, Duration::from_nanos);
-            Ok(py.detach(|| core.close(timeout)))
+            let in_time = py.detach(|| core.close(timeout));
+            let_go(py);
+            Ok(in_time)
         })
     }
 

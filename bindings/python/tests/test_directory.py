@@ -35,10 +35,11 @@ def test_a_restart_keeps_pages_data_and_invalidations(tmp_path: Path) -> None:
         assert cache.data("k", lambda: [1, "value"]) == [1, "value"]
         cache.revalidate_path("/2")
         assert cache.stats()["disk_writes"] == 3
-    with open_cache(str(directory)) as cache:
         assert cache.stats()["disk_bytes"] > 0
+    with open_cache(str(directory)) as cache:
         answer = cache.get("/1")
         assert (answer.cache, bytes(answer.body)) == ("hit", first)
+        assert cache.stats()["disk_reads"] == 1
         assert cache.get("/2").cache == "revalidated"
         assert cache.data("k", lambda: "never loaded") == [1, "value"]
 
@@ -49,6 +50,11 @@ def test_a_directory_is_text_or_a_path(tmp_path: Path) -> None:
             libisr.Cache(directory=wrong)  # type: ignore[arg-type]
     with pytest.raises(libisr.InvalidArgument, match="directory"):
         libisr.Cache(directory="")
+    file = tmp_path / "file"
+    file.write_text("not a directory")
+    for no_directory in (file, file / "below"):
+        with pytest.raises(libisr.InvalidArgument, match=r"^directory must name a directory; got"):
+            libisr.Cache(directory=no_directory)
     with pytest.raises(TypeError, match=r"^durable must be a bool"):
         libisr.Cache(directory=tmp_path, durable=1)  # type: ignore[arg-type]
     # What the file system takes need not be Unicode.
@@ -105,9 +111,10 @@ def test_processes_share_pages_and_invalidations(tmp_path: Path) -> None:
 
 @pytest.fixture
 def bad(tmp_path: Path) -> Path:
-    """A directory that cannot be one."""
-    path = tmp_path / "file"
-    path.write_text("not a directory")
+    """A directory that is refused: others may write to what is in it."""
+    path = tmp_path / "bad"
+    (path / "v1").mkdir(parents=True)
+    (path / "v1").chmod(0o777)
     return path
 
 
@@ -180,3 +187,23 @@ def test_trouble_is_told_before_the_interpreter_exits(bad: Path) -> None:
     program = "import sys, libisr; cache = libisr.Cache(directory=sys.argv[1])"
     done = subprocess.run([sys.executable, "-c", program, bad], capture_output=True, text=True, check=True, timeout=30)
     assert str(bad) in done.stderr
+
+
+def test_who_waits_for_another_process_does_not_hold_the_gil(tmp_path: Path) -> None:
+    # The lock of the log, held as another process would.
+    program = """
+import fcntl, os, struct, sys, threading, time, libisr
+cache = libisr.Cache(directory=sys.argv[1])
+fd = os.open(sys.argv[1] + "/v1/locks", os.O_RDWR)
+def lock(kind):
+    fcntl.fcntl(fd, fcntl.F_OFD_SETLKW, struct.pack("hhqqi", kind, os.SEEK_SET, 0, 1, 0))
+lock(fcntl.F_WRLCK)
+thread = threading.Thread(target=cache.revalidate_tag, args=("t",))
+thread.start()
+thread.join(0.2)
+assert thread.is_alive()
+lock(fcntl.F_UNLCK)
+thread.join(20)
+assert not thread.is_alive()
+"""
+    subprocess.run([sys.executable, "-c", program, tmp_path], check=True, timeout=30)

@@ -10,7 +10,7 @@ use crate::engine::result::Outcome;
 use crate::engine::run::Inside;
 use crate::engine::{Engine, Step};
 use crate::error::{Error, ErrorKind};
-use crate::flight::{Ask, Done, Flight, Link, Purpose, Seat, Shard, Waiter, What};
+use crate::flight::{Ask, Done, Flight, Link, Purpose, Seat, Shard, Waiter, What, finished_error};
 use crate::lifetime::Lifetime;
 use crate::links;
 use crate::memory::Inserted;
@@ -88,6 +88,11 @@ impl Engine {
     }
 
     fn complete(self: &Arc<Self>, flight: &Arc<Flight>, outcome: Outcome) -> Result<(), Error> {
+        // The process may have stood still past the time-out: then others have taken over.
+        if self.clock.steady() > flight.deadline() {
+            self.time_out(flight);
+            return Err(finished_error());
+        }
         let invalid = match &outcome {
             Outcome::Fail(error) => Some(error.clone()),
             _ => None,
@@ -104,14 +109,6 @@ impl Engine {
             return false;
         }
         let now = self.clock.now();
-        // The process may have stood still past the time-out: then others have taken over.
-        let is_late = self.clock.steady() > flight.deadline();
-        let outcome = match outcome {
-            Outcome::Store(_) | Outcome::Pass { .. } if is_late => {
-                Outcome::Fail(self.timeout_error(flight))
-            }
-            other => other,
-        };
         let saved = match &outcome {
             Outcome::Store(page) if !flight.live => self.save(&flight.what, page),
             _ => Saved::No,
@@ -392,11 +389,4 @@ fn end_link(ask: &Ask, link: Link) {
         (Some(within), Link::Join) => links::end_join(within),
         _ => {}
     }
-}
-
-fn finished_error() -> Error {
-    Error::new(
-        ErrorKind::Finished,
-        "the job was finished before: by an earlier call, its timeout, or the closing of the cache",
-    )
 }

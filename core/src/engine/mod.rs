@@ -15,9 +15,10 @@ mod result;
 mod run;
 mod waiting;
 
+use std::fmt::Display;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::answer::Answer;
@@ -26,15 +27,17 @@ use crate::draft;
 use crate::engine::elsewhere::Elsewhere;
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Ask, Done, Flight, FlightTable, What};
+use crate::fork::{self, ForChildren};
 use crate::invalidation::Invalidations;
 use crate::memory::Memory;
 use crate::options::{Options, RouteOptions};
+use crate::page::Page;
 use crate::pool::Pool;
 use crate::render::Renderer;
 use crate::route::Router;
 use crate::site::Route;
 use crate::stats::{Activity, Counters, Flights, Stats};
-use crate::store::{Opened, Store, Trouble, Troubles};
+use crate::store::{Opened, Store, Trouble, Troubles, Uses};
 use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::timers::Timers;
@@ -50,9 +53,11 @@ pub(crate) struct Engine {
     /// The directory, if there is one that can be used.
     pub(crate) store: Option<Arc<Store>>,
     /// Trouble with a directory that could not be opened.
-    open_troubles: u64,
+    open_trouble: Option<Troubles>,
     elsewhere: Arc<Elsewhere>,
     pub(crate) routes: RwLock<Router<Arc<Route>>>,
+    /// The same, as a forked child reads them.
+    added: ForChildren<(Arc<Route>, Arc<dyn Renderer>)>,
     /// Grows with each route: what was matched before must be matched again.
     routes_version: AtomicU32,
     table: FlightTable,
@@ -62,8 +67,18 @@ pub(crate) struct Engine {
     pub(crate) counters: Counters,
     pub(crate) draft_secret: Vec<u8>,
     closed: AtomicBool,
-    /// Where it was opened: its threads do not survive a fork.
-    process: u32,
+}
+
+/// No epoch of a process that counts by itself or of a directory comes so far.
+const AFTER_ALL: u64 = 1 << 60;
+
+/// What became of the directory.
+enum Directory {
+    /// There is to be none.
+    None,
+    Opened(Opened),
+    /// Memory goes on alone.
+    Trouble(Troubles),
 }
 
 /// What a first or further try of an ask came to.
@@ -81,21 +96,71 @@ pub(crate) enum Step {
 impl Engine {
     pub(crate) fn open(options: Options) -> Result<Arc<Engine>, Error> {
         options.check()?;
-        let clock = options.clock.clone();
-        let opened = match &options.directory {
-            Some(directory) => open_directory(directory, &options)?,
-            None => None,
+        fork::install()
+            .map_err(|e| Error::new(ErrorKind::Internal, format!("pthread_atfork failed: {e}")))?;
+        let found = open_directory(&options)?;
+        let own_secret = || match &found {
+            Directory::Opened(opened) => opened.store.draft_secret(),
+            _ => draft::random_secret(),
         };
-        let store = opened.as_ref().map(|o| o.store.clone());
-        let own_secret = || store.as_ref().map_or_else(draft::random_secret, |s| s.draft_secret());
-        Ok(Arc::new(Engine {
-            open_troubles: u64::from(options.directory.is_some() && store.is_none()),
-            draft_secret: options.draft_secret.clone().unwrap_or_else(own_secret),
-            store,
+        let draft_secret = options.draft_secret.clone().unwrap_or_else(own_secret);
+        let engine = Engine::new(options, found, draft_secret, 0);
+        engine.tell_open_trouble();
+        Ok(engine)
+    }
+
+    /// The engine of a forked child, with what was opened and added in the parent. Of the parent's it only reads what needs no
+    /// lock: who held one at the fork will never release it.
+    /// With `closed` it is closed at once, as it is where the parent's is.
+    pub(crate) fn after_fork(parent: &Engine, closed: bool) -> Arc<Engine> {
+        let options = parent.options.clone();
+        // The thread that forked has the parent's random numbers before it.
+        if let Some(seed) = draft::random_secret().first_chunk() {
+            fastrand::seed(u64::from_le_bytes(*seed));
+        }
+        let is_closed = closed || parent.is_closed();
+        let found = match is_closed {
+            true => Directory::None,
+            false => open_directory(&options).unwrap_or_else(|e| not_opened(&options, &e)),
+        };
+        // With a directory its log tells what was invalidated; whether that can be read is not known to be the same here.
+        let inherited = if parent.store.is_some() { AFTER_ALL } else { parent.inv.now() };
+        let engine = Engine::new(options, found, parent.draft_secret.clone(), inherited);
+        if is_closed {
+            engine.close(Duration::ZERO);
+            return engine;
+        }
+        // SAFETY: the parent's list is taken when its cache is closed, which nobody does in the child.
+        let added = unsafe { parent.added.all() };
+        for (route, renderer) in added {
+            // They fitted together in the parent.
+            let _ =
+                engine.insert_route(route.again(&engine.inv, renderer.clone()), renderer.clone());
+        }
+        engine
+    }
+
+    fn new(
+        options: Options,
+        found: Directory,
+        draft_secret: Vec<u8>,
+        inherited: u64,
+    ) -> Arc<Engine> {
+        let clock = options.clock.clone();
+        let (opened, open_trouble) = match found {
+            Directory::None => (None, None),
+            Directory::Opened(opened) => (Some(opened), None),
+            Directory::Trouble(troubles) => (None, Some(troubles)),
+        };
+        let engine = Arc::new(Engine {
+            open_trouble,
+            draft_secret,
+            store: opened.as_ref().map(|o| o.store.clone()),
             elsewhere: Arc::default(),
-            inv: Invalidations::new(options.max_invalidations, opened),
+            inv: Invalidations::new(options.max_invalidations, inherited, opened),
             memory: Memory::new(options.max_bytes, options.max_variants),
             routes: RwLock::new(Router::new()),
+            added: ForChildren::default(),
             routes_version: AtomicU32::new(1),
             table: FlightTable::new(),
             pool: Arc::new(Pool::new(options.threads, options.max_queue)),
@@ -103,10 +168,21 @@ impl Engine {
             in_flight: Flights::default(),
             counters: Counters::default(),
             closed: AtomicBool::new(false),
-            process: std::process::id(),
             clock,
             options,
-        }))
+        });
+        if let Some(store) = &engine.store {
+            let uses: Weak<Engine> = Arc::downgrade(&engine);
+            store.ask_for_uses(uses);
+        }
+        engine
+    }
+
+    /// Tells of a directory that could not be opened. Not before the engine can be asked, which the listener may do.
+    pub(crate) fn tell_open_trouble(&self) {
+        if let Some(troubles) = &self.open_trouble {
+            troubles.deliver();
+        }
     }
 
     pub(crate) fn add_route(
@@ -116,30 +192,23 @@ impl Engine {
         renderer: Arc<dyn Renderer>,
     ) -> Result<(), Error> {
         self.check_open()?;
-        let route = Route::new(pattern, options, &self.options, &self.inv, renderer)?;
+        let route = Route::new(pattern, options, &self.options, &self.inv, renderer.clone())?;
+        self.insert_route(route, renderer)
+    }
+
+    fn insert_route(&self, route: Route, renderer: Arc<dyn Renderer>) -> Result<(), Error> {
+        let route = Arc::new(route);
         let mut routes = self.routes.write();
-        routes.insert(route.pattern.clone(), Arc::new(route))?;
+        // What is added after the close would keep its renderer.
+        self.check_open()?;
+        routes.insert(route.pattern.clone(), route.clone())?;
         self.routes_version.fetch_add(1, Ordering::Release);
+        self.added.push((route, renderer));
         Ok(())
     }
 
     pub(crate) fn check_open(&self) -> Result<(), Error> {
         if self.is_closed() { Err(closed_error()) } else { Ok(()) }
-    }
-
-    /// Whether a callback can be run here: not in a child that was forked after the cache was opened.
-    pub(crate) fn check_process(&self) -> Result<(), Error> {
-        let here = std::process::id();
-        if here == self.process {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::Closed,
-            format!(
-                "the cache was opened in process {} and its threads are not in its fork {here}; open one after fork",
-                self.process
-            ),
-        ))
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -163,7 +232,8 @@ impl Engine {
         Stats {
             disk_reads: store.map_or(0, Store::reads),
             disk_writes: store.map_or(0, Store::writes),
-            disk_errors: store.map_or(self.open_troubles, Store::errors),
+            disk_errors: store
+                .map_or(self.open_trouble.as_ref().map_or(0, Troubles::count), Store::errors),
             disk_bytes: store.map_or(0, Store::disk_bytes),
             evictions: self.memory.evictions(),
             entries_stored: self.memory.entries() as u64,
@@ -193,6 +263,7 @@ impl Engine {
             for (_, route) in self.routes.read().iter() {
                 route.drop_renderer();
             }
+            self.added.take();
         }
         // A render may be over while its callback has not returned.
         let left = || {
@@ -208,10 +279,17 @@ impl Engine {
     }
 }
 
-/// Opens the directory; trouble is told, and memory goes on alone.
-fn open_directory(directory: &Path, options: &Options) -> Result<Option<Opened>, Error> {
+impl Uses for Engine {
+    fn take_used(&self) -> Vec<Arc<Page>> {
+        self.memory.take_used()
+    }
+}
+
+/// Opens the directory, if there is to be one. Trouble is still to be told.
+fn open_directory(options: &Options) -> Result<Directory, Error> {
+    let Some(directory) = &options.directory else { return Ok(Directory::None) };
     match Store::open(directory, options) {
-        Ok(opened) => Ok(Some(opened)),
+        Ok(opened) => Ok(Directory::Opened(opened)),
         Err(e)
             if matches!(
                 e.kind(),
@@ -223,13 +301,15 @@ fn open_directory(directory: &Path, options: &Options) -> Result<Option<Opened>,
             let shown = directory.display();
             Err(Error::invalid(format!("directory must name a directory; got \"{shown}\": {e}")))
         }
-        Err(e) => {
-            let told = Troubles::new(directory, options.on_trouble.clone());
-            told.tell(Trouble::Open, &e);
-            told.deliver();
-            Ok(None)
-        }
+        Err(e) => Ok(not_opened(options, &e)),
     }
+}
+
+fn not_opened(options: &Options, why: &dyn Display) -> Directory {
+    let directory = options.directory.as_deref().unwrap_or(Path::new(""));
+    let troubles = Troubles::new(directory, options.on_trouble.clone());
+    troubles.tell(Trouble::Open, why);
+    Directory::Trouble(troubles)
 }
 
 pub(crate) fn closed_error() -> Error {

@@ -112,7 +112,7 @@ impl Engine {
             purpose,
             asked: self.inv.now(),
             word: None,
-            within: within.cloned().or_else(Context::current),
+            within: Context::asking(within.cloned()),
             again: false,
         }
     }

@@ -59,7 +59,7 @@ impl Engine {
             purpose: Purpose::Read,
             asked: self.inv.now(),
             word: None,
-            within: within.or_else(Context::current),
+            within: Context::asking(within),
             again: false,
         };
         match self.step(ask, Some(done)) {
@@ -197,9 +197,6 @@ impl Engine {
             return Ok(Step::Ready(self.last_good(stored.as_ref(), now).ok_or(error), done));
         }
         let Some(done) = done else { return Ok(Step::WouldWait) };
-        if let Err(error) = self.check_process() {
-            return Ok(Step::Ready(Err(error), Some(done)));
-        }
         let claim = if unshared {
             Claim::Ours(None)
         } else {

@@ -46,7 +46,6 @@ impl Engine {
         flight: &Arc<Flight>,
         priority: Priority,
     ) -> Result<(), Error> {
-        self.check_process()?;
         self.in_flight.begin();
         let job = Flown { engine: self.clone(), flight: flight.clone() };
         // Held so that the ticket is there before a thread can look at the seat.
@@ -151,7 +150,7 @@ impl Engine {
         *flight.timer.lock() = self.timers.after(timeout, Box::new(action));
     }
 
-    fn time_out(self: &Arc<Self>, flight: &Arc<Flight>) {
+    pub(crate) fn time_out(self: &Arc<Self>, flight: &Arc<Flight>) {
         // Finished in time after all.
         let _ = self.fail(flight, self.timeout_error(flight));
     }
@@ -168,7 +167,7 @@ impl Engine {
         }
     }
 
-    pub(crate) fn timeout_error(&self, flight: &Flight) -> Error {
+    fn timeout_error(&self, flight: &Flight) -> Error {
         let secs = self.timeout_of(flight).as_secs_f64().unwrap_or(0.0);
         let what = if matches!(flight.what, What::Page(_)) { "render" } else { "load" };
         let name = flight.what.name();

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use crate::invalidation::AHEAD;
 use crate::invalidation::wire::Item;
-use crate::store::log::{Broken, HEAD, Head, Log, push_frame, split_frame};
+use crate::store::log::{Broken, COMPACT_FROM, HEAD, Head, Log, push_frame, split_frame};
 use crate::store::{Opened, Store, Trouble};
 
 /// A log that is being followed.
@@ -12,6 +13,8 @@ pub(crate) struct Follower {
     log: Log,
     /// Up to here it was read.
     at: u64,
+    /// A snapshot that could not be written is tried again beyond.
+    compact_after: u64,
 }
 
 /// What the follower found.
@@ -39,7 +42,8 @@ impl Follower {
     pub(crate) fn new(opened: Opened, replay: &impl Replay) -> Follower {
         let Opened { store, log, frames, .. } = opened;
         replay.flush(store.flushed());
-        let mut follower = Follower { store, at: HEAD + frames.len() as u64, log };
+        let mut follower =
+            Follower { store, at: HEAD + frames.len() as u64, log, compact_after: 0 };
         follower.apply(&frames, replay);
         follower
     }
@@ -102,20 +106,30 @@ impl Follower {
         }
     }
 
-    /// Writes a call and tells all processes of it. Its epoch; it is not applied here. `make` is given the epoch.
-    pub(crate) fn write(&mut self, replay: &impl Replay, make: impl FnOnce(u64) -> Vec<u8>) -> u64 {
+    /// Writes a call and tells all processes of it. It is not applied here. `make` is given its epoch; if it is called again, the
+    /// former call is as good as void.
+    pub(crate) fn write(&mut self, replay: &impl Replay, mut make: impl FnMut(u64) -> Vec<u8>) {
+        loop {
+            let epoch = self.store.epoch() + AHEAD;
+            self.write_at(replay, epoch, &make(epoch));
+            if self.store.reach(epoch) {
+                return;
+            }
+        }
+    }
+
+    fn write_at(&mut self, replay: &impl Replay, epoch: u64, payload: &[u8]) {
         let store = self.store.clone();
         let writing = store.lock_log().inspect_err(|e| store.trouble(Trouble::Locks, e));
         let is_current = writing.is_ok() && self.prepare(replay);
-        let (epoch, _) = store.next_epoch();
-        let mut frame = Vec::new();
-        push_frame(&mut frame, &make(epoch));
         if store.is_alone() {
             store.set_latest(epoch);
-            return epoch;
+            return;
         }
+        let mut frame = Vec::new();
+        push_frame(&mut frame, payload);
         let written = if is_current {
-            let commit = store.next_commit(self.log.commit);
+            let commit = store.next_commit(self.log.commit, epoch);
             self.log.append(&frame, commit, store.is_durable())
         } else {
             Err(std::io::Error::other("the log cannot be followed"))
@@ -124,9 +138,6 @@ impl Follower {
             Ok(()) => {
                 self.at = self.log.commit.end;
                 store.set_epoch_limit(self.log.commit.epoch_limit);
-                if self.log.should_compact() {
-                    self.compact(replay);
-                }
                 store.set_log(self.log.head.generation, self.log.commit.end);
                 store.troubles.is_over(Trouble::LogWrite);
             }
@@ -135,14 +146,13 @@ impl Follower {
                 store.flush(epoch);
                 replay.flush(epoch);
                 if is_current {
-                    let commit = store.next_commit(self.log.commit);
+                    let commit = store.next_commit(self.log.commit, epoch);
                     // The slots are there already: this may work on a full disk. If not, running processes know.
                     let _ = self.log.commit(commit, store.is_durable());
                 }
             }
         }
         store.set_latest(epoch);
-        epoch
     }
 
     /// Reserves more epochs.
@@ -150,7 +160,7 @@ impl Follower {
         let store = self.store.clone();
         let Ok(_writing) = store.lock_log() else { return };
         if self.prepare(replay) {
-            let commit = store.next_commit(self.log.commit);
+            let commit = store.next_commit(self.log.commit, store.epoch());
             match self.log.commit(commit, store.is_durable()) {
                 Ok(()) => store.set_epoch_limit(self.log.commit.epoch_limit),
                 Err(e) => store.trouble(Trouble::LogWrite, e),
@@ -162,10 +172,17 @@ impl Follower {
     fn prepare(&mut self, replay: &impl Replay) -> bool {
         let mut prepared = || {
             self.try_catch_up(replay)?;
+            if self.was_replaced()? {
+                self.change_log(replay)?;
+            }
             self.log.commit = self.log.newest_commit()?;
             if self.log.commit.end > self.at {
                 self.read_to(self.log.commit.end, replay)?;
             }
+            if self.log.should_compact() && self.log.commit.end > self.compact_after {
+                self.compact(replay);
+            }
+            self.store.set_log(self.log.head.generation, self.log.commit.end);
             Ok(())
         };
         match prepared() {
@@ -179,7 +196,19 @@ impl Follower {
         }
     }
 
-    /// Puts a snapshot in the place of a log that has grown. Not to be done is no harm.
+    /// Whether a snapshot is in the place of the log, by one who died before he told of it. A log of another era is none of ours.
+    fn was_replaced(&self) -> Result<bool, Broken> {
+        if self.log.is_in_place(self.store.v1()).unwrap_or(true) {
+            return Ok(false);
+        }
+        match Log::open(self.store.v1()) {
+            Ok(next) => Ok(next.head.era == self.store.era()),
+            Err(Broken::Io(e)) => Err(Broken::Io(e)),
+            Err(Broken::Missing | Broken::Damaged(_)) => Ok(false),
+        }
+    }
+
+    /// Puts a snapshot of all that is known in the place of a log that has grown. If it cannot be, that does no harm.
     fn compact(&mut self, replay: &impl Replay) {
         let former = &self.log;
         let head = Head {
@@ -199,7 +228,10 @@ impl Follower {
                 self.at = log.commit.end;
                 self.log = log;
             }
-            Err(e) => self.store.trouble(Trouble::LogWrite, e),
+            Err(e) => {
+                self.compact_after = self.log.commit.end + COMPACT_FROM;
+                self.store.trouble(Trouble::Clean, format_args!("the log: {e}"));
+            }
         }
     }
 }

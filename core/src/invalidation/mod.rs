@@ -28,6 +28,10 @@ pub(crate) use follow::newest_epoch;
 pub(crate) use overflow::Subject;
 pub(crate) use tags::{MAX_TAGS, Tag, check_tag};
 
+/// An invalidation takes an epoch so far ahead, and epochs go on behind it only when everybody sees it. What begins meanwhile,
+/// and may read an old data entry, is then older than it.
+const AHEAD: u64 = 1024;
+
 /// What can invalidate an entry: where it lies (pages only), and its tags.
 #[derive(Clone, Copy)]
 pub(crate) struct Names<'a> {
@@ -157,14 +161,18 @@ impl Replay for Records {
 }
 
 impl Invalidations {
-    /// Those of one process, or, with a directory, of all that share it.
-    pub(crate) fn new(max_records: usize, opened: Option<Opened>) -> Invalidations {
+    /// Those of one process, or, with a directory, of all that share it. Without one, epochs go on after `inherited`: of what was
+    /// invalidated until then nothing is known, so that what began before counts as removed.
+    pub(crate) fn new(max_records: usize, inherited: u64, opened: Option<Opened>) -> Invalidations {
         let store = opened.as_ref().map(|o| o.store.clone());
         let records = Records::new(max_records, store.as_ref().map_or(0, |s| s.seed()));
-        let applied = opened.as_ref().map_or(0, |o| o.latest);
+        let applied = opened.as_ref().map_or(inherited, |o| o.latest);
+        if opened.is_none() {
+            records.flush(inherited);
+        }
         let follower = opened.map(|opened| Follower::new(opened, &records));
         Invalidations {
-            epoch: AtomicU64::new(0),
+            epoch: AtomicU64::new(inherited),
             applied: AtomicU64::new(applied),
             publish: RwLock::new(follower),
             store,
@@ -315,30 +323,29 @@ impl Invalidations {
         upto.unwrap_or(epoch)
     }
 
-    fn publish(
-        &self,
-        at: Time,
-        subjects: Vec<Subject<'_>>,
-        effect: impl FnOnce(u64) -> Effect,
-    ) -> u64 {
+    fn publish(&self, at: Time, subjects: Vec<Subject<'_>>, effect: impl Fn(u64) -> Effect) -> u64 {
         let mut follower = self.publish.write();
-        let mut call = Call { epoch: 0, at, effect: Effect::Remove(0), subjects };
+        let mut call = Call { epoch: 0, at, effect: effect(0), subjects };
         match &mut *follower {
-            None => {
-                call.epoch = self.next_epoch();
-                call.effect = effect(call.epoch);
-            }
             Some(follower) => {
                 follower.write(&self.records, |epoch| {
                     call.epoch = epoch;
                     call.effect = effect(epoch);
-                    let item = Item::Call(call.clone());
-                    item.bytes()
+                    Item::Call(call.clone()).bytes()
                 });
+                self.records.apply(&call);
+                self.applied.store(call.epoch, Ordering::Release);
             }
+            None => loop {
+                call.epoch = self.now() + AHEAD;
+                call.effect = effect(call.epoch);
+                self.records.apply(&call);
+                self.applied.store(call.epoch, Ordering::Release);
+                if self.epoch.fetch_max(call.epoch, Ordering::SeqCst) < call.epoch {
+                    break;
+                }
+            },
         }
-        self.records.apply(&call);
-        self.applied.store(call.epoch, Ordering::Release);
         call.epoch
     }
 
@@ -380,7 +387,7 @@ mod tests {
 
     #[test]
     fn a_page_is_touched_by_its_own_names_only() {
-        let inv = Invalidations::new(100, None);
+        let inv = Invalidations::new(100, 0, None);
         let tags = [inv.tag("a")];
         let names = Names { place: Some(("/b/1", "/b/[]")), tags: &tags };
         let started = inv.next_epoch();
@@ -395,7 +402,7 @@ mod tests {
 
     #[test]
     fn beyond_the_bound_no_invalidation_is_lost() {
-        let inv = Invalidations::new(16, None);
+        let inv = Invalidations::new(16, 0, None);
         let started = inv.next_epoch();
         let names: Vec<String> = (0..5000).map(|i| format!("/p/{i}")).collect();
         for n in &names {

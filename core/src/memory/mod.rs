@@ -18,6 +18,8 @@ use crate::sync::{Mutex, RwLock};
 const SHARDS: usize = 64;
 /// A hit raises the counter up to here.
 const MAX_HEAT: u8 = 3;
+/// Beside the counter: used since this was last asked for.
+const USED: u8 = 0x80;
 
 /// An entry's place in the eviction queues. It passes from a page to the one that replaces it.
 #[derive(Debug, Default)]
@@ -81,10 +83,26 @@ impl Memory {
         let page = self.peek(key)?;
         let heat = &page.place.heat;
         let h = heat.load(Ordering::Relaxed);
-        if h < MAX_HEAT {
-            heat.store(h + 1, Ordering::Relaxed);
+        if h != MAX_HEAT | USED {
+            heat.store(((h & !USED) + 1).min(MAX_HEAT) | USED, Ordering::Relaxed);
         }
         Some(page)
+    }
+
+    /// The entries that were used since the last call.
+    pub(crate) fn take_used(&self) -> Vec<Arc<Page>> {
+        let mut used = Vec::new();
+        for shard in &self.shards {
+            for page in shard.read().iter() {
+                let heat = &page.place.heat;
+                let h = heat.load(Ordering::Relaxed);
+                if h & USED != 0 {
+                    heat.store(h & !USED, Ordering::Relaxed);
+                    used.push(page.clone());
+                }
+            }
+        }
+        used
     }
 
     /// The stored entry, not marked.
@@ -197,11 +215,12 @@ impl Memory {
             let Ok(entry) = entry else {
                 continue;
             };
-            let heat = entry.get().place.heat.load(Ordering::Relaxed);
+            let mark = entry.get().place.heat.load(Ordering::Relaxed);
+            let heat = mark & !USED;
             if heat > 0 {
                 // Used since it came: to the main queue, or once more round it.
                 let left = if node.queue == Queue::Small { 0 } else { heat - 1 };
-                entry.get().place.heat.store(left, Ordering::Relaxed);
+                entry.get().place.heat.store(left | (mark & USED), Ordering::Relaxed);
                 let id = books.queues.push_main(node.hash, entry.get().cost());
                 entry.get().place.node.store(id, Ordering::Relaxed);
                 continue;

@@ -5,10 +5,10 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{self, Dir, Mode, OFlags};
+use rustix::fs::{self, Dir, FallocateFlags, Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::clock::Time;
@@ -27,9 +27,7 @@ const PROBATION_NANOS: u64 = 3_600_000_000_000;
 /// A use is noted when the last noted one is further away than this.
 const TOUCH_EVERY: Lifetime = Lifetime::from_secs(60);
 /// How often a write begins anew when something was in its way.
-const RETRIES: usize = 3;
-/// How often a variant's folder is made again, which its other writers and the janitor remove whenever it is empty.
-const FOLDER_RETRIES: usize = 100;
+const RETRIES: usize = 20;
 
 /// The files of a deployment, for all threads of a process.
 pub(crate) struct Files {
@@ -181,7 +179,7 @@ impl Files {
         durable: bool,
         now: Time,
     ) -> io::Result<i64> {
-        // The janitor removes folders that are empty and deployments that no process has open, an operator anything.
+        // Folders go when they are empty, deployments that no process has open too, and an operator may remove anything.
         for _ in 0..RETRIES {
             match self.try_write(place, bytes, seat, durable, now) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -206,18 +204,12 @@ impl Files {
     ) -> io::Result<i64> {
         let dirs = self.dirs.read().clone();
         let mut temp = Temp::create(&dirs.tmp, seat, &self.next)?;
+        // With its blocks taken before it is written, ext4 does not write it out when it replaces another. If there is no room,
+        // or the file system cannot, the write tells.
+        let _ = fs::fallocate(&temp.file, FallocateFlags::empty(), 0, bytes.len() as u64);
         temp.file.write_all(bytes)?;
-        let mut tries = 0;
-        loop {
-            match temp.put(&dirs.pages, place, durable, now) {
-                // The folder was removed, being empty still.
-                Err(e) if e.kind() == io::ErrorKind::NotFound && tries < FOLDER_RETRIES => {
-                    tries += 1;
-                }
-                Err(e) => return Err(e),
-                Ok(before) => return Ok(disk_bytes(bytes.len() as u64) as i64 - before),
-            }
-        }
+        let before = temp.put(&dirs.pages, place, durable, now)?;
+        Ok(disk_bytes(bytes.len() as u64) as i64 - before)
     }
 
     /// Removes a page's file, and the folder of a variant with the last one. The bytes that this frees.
@@ -241,10 +233,7 @@ impl Files {
     /// Of the system.
     pub(crate) fn variants(&self, place: &FilePlace) -> io::Result<usize> {
         let mut count = 0;
-        self.each_variant(place, |_, _| {
-            count += 1;
-            Ok(())
-        })?;
+        self.each_variant(place, |_| count += 1)?;
         Ok(count)
     }
 
@@ -254,42 +243,18 @@ impl Files {
     /// Of the system.
     pub(crate) fn variant_places(&self, place: &FilePlace) -> io::Result<Vec<FilePlace>> {
         let mut places = Vec::new();
-        self.each_variant(place, |_, sibling| {
-            places.push(sibling);
-            Ok(())
-        })?;
+        self.each_variant(place, |sibling| places.push(sibling))?;
         Ok(places)
     }
 
-    /// Removes the files of all variants of a place's path, and their folder; not the path's own. The bytes that this frees.
-    ///
-    /// # Errors
-    /// Of the system; those before are then removed.
-    pub(crate) fn remove_variants(&self, place: &FilePlace) -> io::Result<u64> {
-        let mut freed = 0;
-        self.each_variant(place, |folder, sibling| {
-            freed += remove_file(folder, sibling.file())?;
-            Ok(())
-        })?;
-        let dirs = self.dirs.read().clone();
-        if let Some(bucket) = there(open_dir(&dirs.pages, place.bucket()))? {
-            freed += remove_folder(&bucket, place.folder())?;
-        }
-        Ok(freed)
-    }
-
-    fn each_variant(
-        &self,
-        place: &FilePlace,
-        mut f: impl FnMut(BorrowedFd<'_>, FilePlace) -> io::Result<()>,
-    ) -> io::Result<()> {
+    fn each_variant(&self, place: &FilePlace, mut f: impl FnMut(FilePlace)) -> io::Result<()> {
         let dirs = self.dirs.read().clone();
         let Some(bucket) = there(open_dir(&dirs.pages, place.bucket()))? else { return Ok(()) };
         let Some(folder) = there(open_dir(&bucket, place.folder()))? else { return Ok(()) };
         let mut folder = Dir::new(folder)?;
         while let Some(entry) = folder.read() {
             if let Some(sibling) = place.sibling(entry?.file_name().to_bytes()) {
-                f(folder.fd()?, sibling)?;
+                f(sibling);
             }
         }
         Ok(())

@@ -1,17 +1,24 @@
-//! The store's own thread: tells of trouble, notices that the directory was replaced, and lets the janitor in. It starts with
-//! the first page that is written, or the first trouble.
+//! The store's own thread: tells of trouble, notices that the directory was replaced, marks files whose pages memory serves,
+//! and lets the janitor in. It starts with the first page that is written, or the first trouble.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use crate::clock::Time;
 use crate::store::Store;
-use crate::store::locks::JANITOR;
+use crate::store::janitor::{self, Ground};
+use crate::store::locks::{JANITOR, SEATS};
 use crate::store::trouble::Trouble;
-use crate::sync::{Condvar, Mutex};
+use crate::sync::atomic::Ordering;
+use crate::sync::{Condvar, Mutex, machine};
 use crate::threads::Threads;
 
 /// How often it looks whether the directory is still there.
 const TICK: Duration = Duration::from_secs(1);
+/// Between two directories the janitor leaves the disk to others for so long.
+const PAUSE: Duration = Duration::from_millis(1);
+/// Ticks between two marks of what is used.
+const MARK_EVERY: u64 = 60;
 /// Ticks between two passes of the janitor where nothing calls for one.
 const CLEAN_EVERY: u64 = 3600;
 
@@ -35,16 +42,6 @@ impl Housekeeping {
     pub(crate) fn wake(&self) {
         self.state.lock().wanted = true;
         self.changed.notify_all();
-    }
-
-    fn is_closed(&self) -> bool {
-        self.state.lock().closed
-    }
-
-    /// Sleeps for a while; no longer when the cache closes.
-    fn pause(&self, most: Duration) {
-        let mut s = self.state.lock();
-        self.changed.wait_while_for(&mut s, |s| !s.closed, most);
     }
 
     /// Waits for the next tick, or until something is to be done. False: the cache closes.
@@ -87,22 +84,76 @@ impl Store {
         }
     }
 
-    /// Lets the janitor in, unless it is in another process.
-    fn clean(&self) {
-        match self.locks.try_lock(JANITOR) {
-            Ok(Some(_only)) => {}
-            Ok(None) => {}
-            Err(e) => self.trouble(Trouble::Locks, e),
+    /// Marks the files of pages that are served from memory as used, where the janitor may soon have to choose.
+    fn mark_used(&self) {
+        if self.disk_bytes() < self.max_disk_bytes / 2 {
+            return;
+        }
+        let uses = self.uses.lock().as_ref().and_then(Weak::upgrade);
+        for page in uses.map_or_else(Vec::new, |uses| uses.take_used()) {
+            // One that cannot be marked counts as less used than it is.
+            let _ = self.files.touch(&self.key_of(&page).place, self.clock.now());
         }
     }
 
-    /// Whether a process waits or is to go on cleaning.
-    pub(crate) fn is_closing(&self) -> bool {
-        self.housekeeping.is_closed() || !self.is_online()
+    /// Lets the janitor in, unless it is in another process.
+    fn clean(&self) {
+        let _only = match self.locks.try_lock(JANITOR) {
+            Ok(Some(only)) => only,
+            Ok(None) => return,
+            Err(e) => return self.trouble(Trouble::Locks, e),
+        };
+        let is_full = self.is_disk_full.swap(false, Ordering::Relaxed);
+        let bytes = self.disk_bytes();
+        let most =
+            if is_full { bytes.min(self.max_disk_bytes) / 10 * 9 } else { self.max_disk_bytes };
+        match janitor::pass(&self.v1, most, self).map(|passed| passed.trouble) {
+            Ok(None) => self.troubles.is_over(Trouble::Clean),
+            Ok(Some(e)) | Err(e) => self.trouble(Trouble::Clean, e),
+        }
+    }
+}
+
+impl Ground for Store {
+    fn stopping(&self) -> bool {
+        self.housekeeping.state.lock().closed || !self.is_online()
     }
 
-    pub(crate) fn pause(&self, most: Duration) {
-        self.housekeeping.pause(most);
+    fn pause(&self) {
+        let mut s = self.housekeeping.state.lock();
+        if self.disk_bytes() <= self.max_disk_bytes {
+            self.housekeeping.changed.wait_while_for(&mut s, |s| !s.closed, PAUSE);
+        }
+    }
+
+    fn is_seat_alive(&self, seat: u32) -> bool {
+        seat == self.seat || (seat < SEATS && self.locks.is_seated(seat))
+    }
+
+    fn is_deployment_live(&self, name: &str) -> bool {
+        let Ok(hash) = u64::from_str_radix(name, 16) else { return true };
+        let seats = self.shared.deployments.iter().zip(0..);
+        seats
+            .filter(|(deployment, _)| deployment.load(machine::Ordering::SeqCst) == hash)
+            .any(|(_, seat)| self.is_seat_alive(seat))
+    }
+
+    fn disk_bytes(&self) -> u64 {
+        Store::disk_bytes(self)
+    }
+
+    fn set_disk_bytes(&self, bytes: u64) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.shared.disk_bytes.0.store(bytes, machine::Ordering::Relaxed);
+    }
+
+    fn sub_disk_bytes(&self, bytes: u64) {
+        let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+        self.shared.disk_bytes.0.fetch_sub(bytes, machine::Ordering::Relaxed);
+    }
+
+    fn now(&self) -> Time {
+        self.clock.now()
     }
 }
 
@@ -112,7 +163,11 @@ fn run(house: &Housekeeping, store: &Weak<Store>) {
         let Some(store) = store.upgrade() else { return };
         store.troubles.deliver();
         store.check_place();
-        let too_much = store.disk_bytes() > store.max_disk_bytes;
+        let too_much =
+            store.disk_bytes() > store.max_disk_bytes || store.is_disk_full.load(Ordering::Relaxed);
+        if store.is_online() && (too_much || ticks.is_multiple_of(MARK_EVERY)) {
+            store.mark_used();
+        }
         if store.is_online() && (too_much || ticks.is_multiple_of(CLEAN_EVERY)) {
             store.clean();
         }

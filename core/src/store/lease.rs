@@ -61,33 +61,48 @@ impl Store {
         if !self.is_online() {
             return Claim::Ours(None);
         }
+        // Without the lock first: many may ask for what one renders. If it ends meanwhile, who waits for it sees that.
+        if let (Some(id), _) = self.find(key)
+            && self.will_do(id, &may_wait)
+        {
+            return Claim::Theirs(id);
+        }
         let Some(_locked) = self.lock_stripe(key) else { return Claim::Ours(None) };
         if self.version(key.slot()) != seen {
             return Claim::Changed;
         }
-        let mut free = None;
-        for index in stripe_of(key) {
-            let lease = &self.shared().leases[index];
-            let holder = lease.holder.load(Ordering::Acquire);
-            if self.shared().lease_keys[index].load(Ordering::Acquire) != key.hash {
-                if holder == 0 {
-                    free = free.or(Some(index));
-                }
-                continue;
-            }
-            let id = LeaseId { index: index as u32, holder };
-            if holder != 0
-                && seat_of(holder) != self.seat()
-                && self.is_held(id)
-                && may_wait(lease.started.load(Ordering::Acquire))
-            {
+        let (found, free) = self.find(key);
+        if let Some(id) = found {
+            if self.will_do(id, &may_wait) {
                 return Claim::Theirs(id);
             }
-            free = Some(index);
-            break;
+            return Claim::Ours(Some(self.take(id.index as usize, key, timeout)));
         }
         let free = free.or_else(|| self.abandoned(key));
         Claim::Ours(free.map(|index| self.take(index, key, timeout)))
+    }
+
+    /// The lease of a key, and a place where there is none of any key.
+    fn find(&self, key: &StoreKey) -> (Option<LeaseId>, Option<usize>) {
+        let mut free = None;
+        for index in stripe_of(key) {
+            let holder = self.shared().leases[index].holder.load(Ordering::Acquire);
+            if self.shared().lease_keys[index].load(Ordering::Acquire) == key.hash {
+                return (Some(LeaseId { index: index as u32, holder }), None);
+            }
+            if holder == 0 {
+                free = free.or(Some(index));
+            }
+        }
+        (None, free)
+    }
+
+    /// Whether another process has a lease and its result is awaited.
+    fn will_do(&self, id: LeaseId, may_wait: &impl Fn(u64) -> bool) -> bool {
+        id.holder != 0
+            && seat_of(id.holder) != self.seat()
+            && self.is_held(id)
+            && may_wait(self.lease_started(id))
     }
 
     /// A lease whose holder is gone.

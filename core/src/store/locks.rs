@@ -1,10 +1,18 @@
 //! Locks between processes: byte ranges of one file, as open-file-description locks (fcntl(2)). The kernel frees them when
 //! their process dies, whatever kills it, also across containers that share the directory.
 //!
+//! A forked child does not keep the file: else the locks of its parent would outlive that.
+//!
 //! They exclude other openings of the directory, not the threads of this one: each is taken with a lock of this process held.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
+
+use crate::clock;
+use crate::fork::ParentOnly;
+use crate::lifetime::Lifetime;
+use crate::sync::thread;
 
 /// Held while the log is written and while a process opens.
 pub(crate) const PUBLISH: u32 = 0;
@@ -15,11 +23,17 @@ const SEATS_FROM: u32 = 16;
 /// Most processes at a time.
 pub(crate) const SEATS: u32 = 1024;
 const STRIPES_FROM: u32 = 4096;
+/// Locks are held for microseconds, with `durable` for as long as the disk takes. Without a stripe's, a render is not shared;
+/// without the log's, all pages go.
+const PATIENCE: Lifetime = Lifetime::from_secs(2);
+const PATIENCE_WITH_LOG: Lifetime = Lifetime::from_secs(10);
+const FIRST_PAUSE: Duration = Duration::from_micros(5);
+const LONGEST_PAUSE: Duration = Duration::from_micros(500);
 /// Keys share this many locks of stores and leases.
 pub(crate) const STRIPES: u32 = 64;
 
 pub(crate) struct Locks {
-    file: OwnedFd,
+    file: ParentOnly,
 }
 
 /// A lock; free again when dropped.
@@ -36,22 +50,33 @@ impl Drop for Held<'_> {
 }
 
 impl Locks {
-    pub(crate) fn new(file: OwnedFd) -> Locks {
-        Locks { file }
+    /// # Errors
+    /// Where too many directories are open.
+    pub(crate) fn new(file: OwnedFd) -> io::Result<Locks> {
+        match ParentOnly::new(file) {
+            Ok(file) => Ok(Locks { file }),
+            Err(_) => Err(io::Error::other("this process has too many directories open")),
+        }
     }
 
-    pub(crate) fn file(&self) -> &OwnedFd {
-        &self.file
-    }
-
-    /// Waits for a lock.
+    /// Waits for a lock; not for ever, for its holder may be stopped.
+    ///
+    /// # Errors
+    /// `TimedOut`, and those of the system.
     pub(crate) fn lock(&self, byte: u32) -> io::Result<Held<'_>> {
+        let patience = if byte == PUBLISH { PATIENCE_WITH_LOG } else { PATIENCE };
+        let end = clock::machine_steady().plus(patience);
+        let mut pause = FIRST_PAUSE;
         loop {
-            match self.set(libc::F_OFD_SETLKW, libc::F_WRLCK, byte, 1) {
-                Ok(_) => return Ok(Held { locks: self, byte }),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
+            if let Some(held) = self.try_lock(byte)? {
+                return Ok(held);
             }
+            if clock::machine_steady() > end {
+                let why = "another process has held a lock for too long; is it stopped?";
+                return Err(io::Error::new(io::ErrorKind::TimedOut, why));
+            }
+            thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
@@ -115,7 +140,7 @@ impl Locks {
         range.l_start = libc::off_t::from(from);
         range.l_len = libc::off_t::from(len);
         // SAFETY: the descriptor is open for as long as `self`, and `range` is a valid flock for the whole call.
-        let result = unsafe { libc::fcntl(self.file.as_raw_fd(), command, &raw mut range) };
+        let result = unsafe { libc::fcntl(self.file.as_fd().as_raw_fd(), command, &raw mut range) };
         if result == -1 { Err(io::Error::last_os_error()) } else { Ok(range) }
     }
 }

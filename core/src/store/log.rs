@@ -25,7 +25,7 @@ const FRAME_HEAD: usize = 12;
 /// Room is taken in steps of this size, so that a full disk is noticed before a call needs the room.
 const ROOM: u64 = 256 << 10;
 /// A log is rewritten as a snapshot when it has grown by this much, and to twice its snapshot.
-const COMPACT_FROM: u64 = 4 << 20;
+pub(crate) const COMPACT_FROM: u64 = 4 << 20;
 
 /// What does not change while a log is the log.
 #[derive(Clone, Debug)]

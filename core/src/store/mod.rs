@@ -8,6 +8,7 @@ pub(crate) mod codec;
 mod dirs;
 mod files;
 mod housekeeping;
+mod janitor;
 pub(crate) mod lease;
 mod locks;
 pub(crate) mod log;
@@ -25,6 +26,7 @@ use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::clock::Clock;
+use crate::page::Page;
 use crate::store::files::Files;
 use crate::store::housekeeping::Housekeeping;
 use crate::store::locks::{Held, Locks, STRIPES};
@@ -76,6 +78,13 @@ pub(crate) struct Store {
     writes: AtomicU64,
     pub(crate) troubles: Troubles,
     housekeeping: Arc<Housekeeping>,
+    uses: Mutex<Option<Weak<dyn Uses>>>,
+}
+
+/// Who knows what is used without its files being read.
+pub(crate) trait Uses: Send + Sync {
+    /// The entries that were used since the last call.
+    fn take_used(&self) -> Vec<Arc<Page>>;
 }
 
 /// A key's place in everything that is shared.
@@ -114,6 +123,19 @@ impl Store {
         // Zero means "none" where keys are kept by hash.
         let hash = xxh3_64_with_seed(variant, of_path).max(1);
         StoreKey { place: FilePlace::new(self.seed, path, variant), hash }
+    }
+
+    /// The place of a stored entry.
+    fn key_of(&self, page: &Page) -> StoreKey {
+        let parts = page.parts();
+        let path_len = if parts.path_len > 0 { parts.path_len } else { parts.key.len() };
+        let (path, variant) = parts.key.split_at(path_len);
+        self.key(path, variant)
+    }
+
+    /// Whom to ask what is used.
+    pub(crate) fn ask_for_uses(&self, uses: Weak<dyn Uses>) {
+        *self.uses.lock() = Some(uses);
     }
 
     /// What hashes of names begin with, in all processes.
@@ -157,6 +179,12 @@ impl Store {
             }
             self.go_alone();
         }
+    }
+
+    /// Goes on to an epoch that was announced. False: so many were given out meanwhile that it is past.
+    pub(crate) fn reach(&self, epoch: u64) -> bool {
+        self.seen_epoch.fetch_max(epoch, Ordering::SeqCst);
+        self.shared.epoch.0.fetch_max(epoch, machine::Ordering::SeqCst) < epoch
     }
 
     /// Whether the version of a key is the one at which a page was read or stored.
@@ -323,9 +351,8 @@ impl Store {
         self.shared.latest.0.fetch_max(epoch, machine::Ordering::SeqCst);
     }
 
-    /// What is to be committed beside the end of the log: epochs are reserved far ahead.
-    pub(crate) fn next_commit(&self, former: Commit) -> Commit {
-        let epoch = self.shared.epoch.0.load(machine::Ordering::SeqCst);
+    /// What is to be committed beside the end of the log: epochs are reserved far ahead of this one.
+    pub(crate) fn next_commit(&self, former: Commit, epoch: u64) -> Commit {
         let epoch_limit = if epoch + RESERVE / 2 > former.epoch_limit {
             epoch + RESERVE
         } else {

@@ -42,7 +42,7 @@ impl Store {
     pub(crate) fn open(directory: &Path, options: &Options) -> io::Result<Opened> {
         let troubles = Troubles::new(directory, options.on_trouble.clone());
         let v1 = open_v1(directory)?;
-        let locks = Locks::new(open_locks(&v1)?);
+        let locks = Locks::new(open_locks(&v1)?)?;
         let boot = boot();
         let opening = locks.lock(crate::store::locks::PUBLISH)?;
         let is_first = !locks.others_are_seated();
@@ -88,6 +88,7 @@ impl Store {
             writes: AtomicU64::new(0),
             troubles,
             housekeeping: Arc::default(),
+            uses: Mutex::new(None),
             shared,
             locks,
             v1,
@@ -117,6 +118,9 @@ fn join_or_recover(v1: &OwnedFd, is_first: bool, boot: u64) -> Result<Found, Bro
             io::ErrorKind::NotFound => Broken::Damaged("the shared file is missing"),
             _ => Broken::Io(e),
         })?;
+        // By one who died before he told of it: this one has the lock, and tells.
+        shared.log_generation.store(log.head.generation, machine::Ordering::SeqCst);
+        shared.log_end.store(log.commit.end, machine::Ordering::SeqCst);
         return Ok((log, frames, shared));
     }
     let is_sure = log.commit.boot == boot && log.has_both_commits()?;

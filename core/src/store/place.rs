@@ -77,10 +77,6 @@ pub(crate) fn is_deployment_name(name: &[u8]) -> bool {
     is_hex(name, 16)
 }
 
-pub(crate) fn is_bucket_name(name: &[u8]) -> bool {
-    is_hex(name, BUCKET_LEN)
-}
-
 /// The file of a path or data entry.
 pub(crate) fn is_file_name(name: &[u8]) -> bool {
     is_hex(name, HASH_LEN - BUCKET_LEN)
@@ -131,7 +127,7 @@ mod tests {
         #[test]
         fn names_are_told_apart(seed: u64, path: Vec<u8>, rest: Vec<u8>) {
             let place = FilePlace::new(seed, &path, &rest);
-            prop_assert!(is_bucket_name(place.bucket()) && is_folder_name(place.folder()));
+            prop_assert!(is_hex(place.bucket(), BUCKET_LEN) && is_folder_name(place.folder()));
             prop_assert_eq!(place.is_variant(), !rest.is_empty());
             prop_assert_eq!(is_variant_name(place.file()), place.is_variant());
             prop_assert_eq!(is_file_name(place.file()), !place.is_variant());

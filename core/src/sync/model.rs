@@ -1,11 +1,11 @@
-//! The types of `parking_lot` and `crossbeam_channel` that the core uses, made of those of `shuttle`.
+//! Waiting, channels and statics as the core uses them, made of the parts of `shuttle`.
 
-use std::fmt;
-use std::ops::{Deref, DerefMut};
 use std::sync::PoisonError;
 use std::time::Duration;
 
 use shuttle::rand::Rng;
+
+use super::locks::{MutexGuard, locked};
 
 pub(crate) use shuttle::sync::atomic;
 pub(crate) use shuttle::{thread, thread_local};
@@ -20,67 +20,6 @@ macro_rules! global {
     };
 }
 pub(crate) use global;
-
-#[derive(Default)]
-pub(crate) struct Mutex<T>(shuttle::sync::Mutex<T>);
-
-pub(crate) struct MutexGuard<'a, T> {
-    /// Empty only while a condition variable waits.
-    held: Option<shuttle::sync::MutexGuard<'a, T>>,
-    mutex: &'a shuttle::sync::Mutex<T>,
-}
-
-impl<T> Mutex<T> {
-    #[track_caller]
-    pub(crate) const fn new(value: T) -> Mutex<T> {
-        Mutex(shuttle::sync::Mutex::new(value))
-    }
-
-    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
-        MutexGuard { held: Some(locked(&self.0)), mutex: &self.0 }
-    }
-}
-
-fn locked<T>(mutex: &shuttle::sync::Mutex<T>) -> shuttle::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl<T: fmt::Debug> fmt::Debug for Mutex<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl<T> Deref for MutexGuard<'_, T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        self.held.as_ref().expect("locked")
-    }
-}
-
-impl<T> DerefMut for MutexGuard<'_, T> {
-    fn deref_mut(&mut self) -> &mut T {
-        self.held.as_mut().expect("locked")
-    }
-}
-
-pub(crate) struct RwLock<T>(shuttle::sync::RwLock<T>);
-
-impl<T> RwLock<T> {
-    #[track_caller]
-    pub(crate) const fn new(value: T) -> RwLock<T> {
-        RwLock(shuttle::sync::RwLock::new(value))
-    }
-
-    pub(crate) fn read(&self) -> shuttle::sync::RwLockReadGuard<'_, T> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn write(&self) -> shuttle::sync::RwLockWriteGuard<'_, T> {
-        self.0.write().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// What waits for longer than this waits for ever.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -103,8 +42,7 @@ impl Condvar {
     }
 
     pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
-        let held = guard.held.take().expect("locked");
-        guard.held = Some(self.0.wait(held).unwrap_or_else(PoisonError::into_inner));
+        guard.pass(|held, _| self.0.wait(held).unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Shuttle has no time: this ends, for no reason but that, whenever others have had a turn.
@@ -112,9 +50,11 @@ impl Condvar {
         if timeout > FOREVER {
             return self.wait(guard);
         }
-        drop(guard.held.take());
-        shuttle::thread::yield_now();
-        guard.held = Some(locked(guard.mutex));
+        guard.pass(|held, mutex| {
+            drop(held);
+            shuttle::thread::yield_now();
+            locked(mutex)
+        });
     }
 
     /// Times out at any point, unless it waits for ever.
@@ -137,7 +77,8 @@ pub(crate) mod channel {
     use std::collections::VecDeque;
     use std::sync::Arc;
 
-    use super::{Condvar, Mutex};
+    use super::super::locks::Mutex;
+    use super::Condvar;
 
     pub(crate) struct Sender<T>(Arc<Channel<T>>);
     pub(crate) struct Receiver<T>(Arc<Channel<T>>);

@@ -9,6 +9,7 @@
 
 mod ending;
 mod flights;
+mod forks;
 mod invalidation;
 mod model;
 mod seats;
@@ -19,6 +20,10 @@ mod waits;
 #[allow(dead_code, unused_imports, unused_macros)]
 #[path = "../../src/sync/mod.rs"]
 mod sync;
+
+#[allow(dead_code)]
+#[path = "../../src/fork.rs"]
+mod fork;
 
 #[allow(dead_code)]
 #[path = "../../src/threads.rs"]

@@ -70,7 +70,7 @@ class Expect {
     const auto all = [&](auto&& test) { return std::all_of(value.begin(), value.end(), test); };
     if (key == "status" || key == "age" || key == "skipped" || key == "failed") return value.is_number_unsigned();
     if (key == "rendered") return value.is_number_unsigned() || value.is_boolean();
-    if (key == "matched") return value.is_boolean();
+    if (key == "matched" || key == "stored") return value.is_boolean();
     if (key == "revalidate" || key == "expire") return value.is_number() || value == json(false);
     if (key == "tags" || key == "failed_paths")
       return value.is_array() && all([](const json& v) { return v.is_string(); });

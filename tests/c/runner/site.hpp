@@ -54,6 +54,13 @@ class Site : public std::enable_shared_from_this<Site> {
   static void free_site(void* user_data) { delete static_cast<std::shared_ptr<Site>*>(user_data); }
   static void free_loading(void* user_data) { delete static_cast<Loading*>(user_data); }
 
+  // The page of a `put`.
+  static isr_result* plain_page(const Element& e) try {
+    return page(e, e.body.value_or(""));
+  } catch (const Failure& failure) {
+    throw Fault(failure.message);
+  }
+
  private:
   using Values = std::map<std::string, std::string>;
 
@@ -152,8 +159,10 @@ class Site : public std::enable_shared_from_this<Site> {
   }
 
   static isr_result* page(const Element& e, const Values& values, const isr_render* job) {
-    std::string body;
-    if (e.body) body = fill(*e.body, values, job);
+    return page(e, e.body ? fill(*e.body, values, job) : std::string());
+  }
+
+  static isr_result* page(const Element& e, std::string body) {
     if (e.body_base64) try {
         body = from_base64(*e.body_base64);
       } catch (const std::exception& wrong) {

@@ -25,7 +25,7 @@ struct Call {
 struct Step {
   std::string text;  // for messages
   std::string main;
-  std::string name;  // of start, join, pending; a key of hold and release; a path of inspect
+  std::string name;  // of start, join, pending and begin; a key of hold and release; a path of inspect and put
   bool background = false;
   Call call;
   Gate gate = Gate::Render;
@@ -38,6 +38,8 @@ struct Step {
   std::map<std::string, std::string> variant;
   std::optional<std::string> deployment;
   std::optional<Route> route;
+  std::optional<Element> page;
+  std::string begun;
   Expect expect;
 };
 
@@ -48,7 +50,8 @@ using Names = std::set<std::string>;
 inline const std::vector<std::string> kMain = {
     "get",     "regenerate", "data_get",     "join",   "pending",     "advance",         "settle",
     "hold",    "release",    "hold_data",    "counts", "data_counts", "revalidate_path", "revalidate_tag",
-    "remove",  "prerender",  "release_data", "reopen", "inspect",     "add_route"};
+    "remove",  "prerender",  "release_data", "reopen", "inspect",     "shift_wall",      "begin",
+    "put",     "add_route"};
 
 inline Names may_expect(const std::string& call) {
   if (call == "data_get") return {"value", "cache"};
@@ -130,9 +133,9 @@ inline Step parse(const json& raw, std::map<std::string, std::string>& started) 
     step.expect = expect(keys, may_expect(started[step.name]));
   } else if (main == "pending") {
     step.name = keys.need_text(main);
-  } else if (main == "advance") {
+  } else if (main == "advance" || main == "shift_wall") {
     const json value = keys.need(main);
-    if (!value.is_number()) keys.fail("advance must be a number; got " + dump(value));
+    if (!value.is_number()) keys.fail(main + " must be a number; got " + dump(value));
     step.seconds = value.get<double>();
   } else if (main == "settle") {
     keys.must_be_true(main);
@@ -168,6 +171,15 @@ inline Step parse(const json& raw, std::map<std::string, std::string>& started) 
     step.name = keys.need_text(main);
     step.variant = keys.map("variant");
     step.expect = expect(keys, {"state", "tags", "revalidate", "expire", "body", "status", "age"}, false);
+  } else if (main == "begin") {
+    step.name = keys.need_text(main);
+  } else if (main == "put") {
+    step.name = keys.need_text(main);
+    step.variant = keys.map("variant");
+    step.begun = keys.need_text("begun");
+    step.page = parse_element("page", keys.need("page"));
+    if (step.page->error || !step.page->reads.empty()) keys.fail("page: reads, error and panic are for callbacks");
+    step.expect = expect(keys, {"stored"});
   } else {  // add_route: the last of kMain
     step.route = parse_route(keys.need(main));
     step.expect = expect(keys, {});

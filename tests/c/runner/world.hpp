@@ -166,6 +166,14 @@ class World {
       if (const auto seen = slot(step.name)->seen()) throw Fault("\"" + step.name + "\" was answered: " + dump(*seen));
     } else if (main == "advance") {
       if (const isr_status status = isr_clock_advance(clock_.get(), step.seconds)) throw Fault(dump(of_error(status)));
+    } else if (main == "shift_wall") {
+      double now = 0;
+      isr_clock_now(clock_.get(), &now);
+      if (const isr_status status = isr_clock_set(clock_.get(), now + step.seconds)) throw Fault(dump(of_error(status)));
+    } else if (main == "begin") {
+      begun_[step.name] = isr_started(cache_.get());
+    } else if (main == "put") {
+      put(step);
     } else if (main == "settle") {
       poll("settle", [&] { return quiet().has_value(); });
     } else if (main == "hold" || main == "hold_data") {
@@ -290,6 +298,15 @@ class World {
     const Seen seen = status ? of_error(status) : of_peek(state, page, age);
     isr_page_unref(page);
     check(step, seen);
+  }
+
+  void put(const Step& step) {
+    if (!begun_.count(step.begun)) throw Fault("\"" + step.begun + "\" was not begun");
+    isr_put_outcome outcome = ISR_PUT_OUTCOME_NOT_STORED;
+    const isr_status status = Asked(step.name, step.variant).with_request([&](const isr_request* request) {
+      return isr_put(cache_.get(), request, Site::plain_page(*step.page), begun_[step.begun], &outcome);
+    });
+    check(step, status ? of_error(status) : Seen{{"stored", outcome == ISR_PUT_OUTCOME_STORED}});
   }
 
   void counts(const Step& step) {
@@ -462,6 +479,7 @@ class World {
   std::vector<Route> routes_;  // those that were added, for a reopen
   Captures captures_;
   std::map<std::string, std::shared_ptr<Slot>> started_;
+  std::map<std::string, std::uint64_t> begun_;  // the epochs of `begin`
 };
 
 }  // namespace runner

@@ -85,6 +85,14 @@ const render = shape({
   panic: yes,
 });
 
+/** The page of a `put`, which no callback renders. */
+const plain = (where, value) => {
+  render(where, value);
+  for (const key of ['reads', 'error', 'panic']) {
+    if (Object.hasOwn(value, key)) throw new FormatError(`${where}: ${key} is for callbacks`);
+  }
+};
+
 const load = shape({ value: text, error: text });
 
 const error = { error: text, message: text };
@@ -113,6 +121,7 @@ const ACTIONS = {
   join: { of: text },
   pending: { of: text },
   advance: { of: number },
+  shift_wall: { of: number },
   settle: { of: yes },
   hold: { of: text },
   release: { of: text },
@@ -126,6 +135,12 @@ const ACTIONS = {
   prerender: {
     of: yes,
     expect: { rendered: whole, skipped: whole, failed: whole, failed_paths: list(text), ...error },
+  },
+  begin: { of: text },
+  put: {
+    of: text,
+    beside: { page: plain, begun: text, variant: map(text) },
+    expect: { stored: flag, ...error },
   },
   reopen: { of: yes, beside: { deployment: text } },
   inspect: {
@@ -164,6 +179,9 @@ function steps(where, value) {
     const keys = { ...beside, [action]: ACTIONS[action].of };
     if (known.expect) keys.expect = shape(known.expect);
     shape(keys)(at, step);
+    for (const key of action === 'put' ? ['page', 'begun'] : []) {
+      if (!Object.hasOwn(step, key)) throw new FormatError(`${at} has no ${key}`);
+    }
     if (step.start !== undefined) {
       if (step.expect) throw new FormatError(`${at} is answered by its join: it has no expect of its own`);
       started.set(step.start, action);

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { Cache, ManualClock } from 'libisr';
 import { Differences, substitute } from './expect.mjs';
 import { actionOf } from './format.mjs';
-import { dataName, Site } from './site.mjs';
+import { dataName, plainPage, Site } from './site.mjs';
 
 /** Milliseconds after which a step that waits has failed. */
 const LIMIT = 20_000;
@@ -72,6 +72,8 @@ class Run {
   #threads;
   /** By name: the step, what it is answered with, and whether it is answered. */
   #started = new Map();
+  /** The epochs of `begin`. */
+  #begun = new Map();
 
   constructor(scenario, withDirectory) {
     this.#options = cacheOptions(scenario.cache ?? {});
@@ -117,6 +119,10 @@ class Run {
         return undefined;
       case 'advance':
         return this.#clock.advance(step.advance);
+      case 'shift_wall':
+        return this.#clock.setWall(this.#clock.now() + step.shift_wall);
+      case 'begin':
+        return void this.#begun.set(step.begin, this.#cache.started());
       case 'settle':
         return this.#quiet();
       case 'hold':
@@ -180,6 +186,9 @@ class Run {
         return cache.revalidateTag(step.revalidate_tag, { soft: step.soft, expire: step.expire });
       case 'remove':
         return cache.remove(step.remove);
+      case 'put':
+        if (!this.#begun.has(step.begun)) throw new Error(`${JSON.stringify(step.begun)} was not begun`);
+        return cache.put(step.put, plainPage(step.page), { variant: step.variant, started: this.#begun.get(step.begun) });
       case 'prerender':
         return cache.prerender();
       case 'inspect':
@@ -200,6 +209,8 @@ class Run {
         return differences.all(expect, value);
       case 'revalidate_path':
         return differences.all(expect, { matched: value });
+      case 'put':
+        return differences.all(expect, { stored: value });
       case 'prerender':
         return differences.all(
           expect,
@@ -303,6 +314,7 @@ const CALLS = new Set([
   'revalidate_path',
   'revalidate_tag',
   'remove',
+  'put',
   'prerender',
   'inspect',
   'add_route',

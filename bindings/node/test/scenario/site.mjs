@@ -111,7 +111,7 @@ export class Site {
 
   async #render(job) {
     const name = renderName(job);
-    const element = this.renders.next(name, { body: name });
+    const element = this.renders.next(name, { body: job.path });
     const values = await this.#readAll(job, element.reads);
     await this.holds.pass(name, job);
     if (element.panic) throw element.error ?? 'panic'; // not even an Error
@@ -147,6 +147,11 @@ export class Site {
     }
     return values;
   }
+}
+
+/** The page of a `put`. */
+export function plainPage(element) {
+  return result(element, { params: {} }, []);
 }
 
 function result(element, job, values) {

@@ -145,6 +145,7 @@ EXPECT: dict[str, Check] = {
     "message": text,
     "rendered": either(whole, flag),
     "matched": flag,
+    "stored": flag,
     "value": text,
     "skipped": whole,
     "failed": whole,
@@ -176,6 +177,7 @@ STEPS: dict[str, tuple[Check, dict[str, Check], tuple[str, ...]]] = {
     "join": (text, {}, ()),
     "pending": (text, {}, ()),
     "advance": (number, {}, ()),
+    "shift_wall": (number, {}, ()),
     "settle": (true, {}, ()),
     "hold": (text, {}, ()),
     "release": (text, {}, ()),
@@ -187,6 +189,8 @@ STEPS: dict[str, tuple[Check, dict[str, Check], tuple[str, ...]]] = {
     "revalidate_tag": (key, {"soft": flag, "expire": anything}, ERROR),
     "remove": (key, {}, ERROR),
     "prerender": (true, {}, ("rendered", "skipped", "failed", "failed_paths")),
+    "begin": (text, {}, ()),
+    "put": (text, {"page": object_of(anything), "begun": text, "variant": object_of(text)}, ("stored", *ERROR)),
     "reopen": (true, {"deployment": text}, ()),
     "inspect": (
         text,
@@ -280,6 +284,13 @@ def _step(i: int, raw: dict[str, Any], started: dict[str, tuple[str, ...]]) -> S
     check(what, raw, known)
     if start is not None:
         started[start] = may
+    if main == "put":
+        for name in ("page", "begun"):
+            if name not in raw:
+                raise Malformed(f"{what}: {name} is missing")
+        _element(f"{what}: page", raw["page"])
+        if raw["page"].keys() & {"reads", "error", "panic"}:
+            raise Malformed(f"{what}: page: reads, error and panic are for callbacks")
     if main == "add_route":
         _route(raw[main])
     expect = raw.get("expect", {})

@@ -14,7 +14,7 @@ import libisr
 from .expect import Fault, Seen, compare, of_answer, of_data, of_error, of_peek, of_regenerated, of_report, replace
 from .format import Scenario, Step
 from .frames import takes_no_place
-from .site import Site, key_text, read_options
+from .site import Site, key_text, page, read_options
 
 LIMIT = 20.0
 """Seconds of real time that a step may wait."""
@@ -53,6 +53,8 @@ class World:
         """What was told of the directory. No scenario makes trouble."""
         self._captures: dict[str, str] = {}
         self._started: dict[str, Slot] = {}
+        self._begun: dict[str, int] = {}
+        """The epochs of `begin`."""
         self._routes: list[dict[str, Any]] = []
         self._app = _App() if use_async else None
         try:
@@ -203,6 +205,9 @@ class World:
     def _step_advance(self, step: Step) -> None:
         self._clock.advance(step.fields["advance"])
 
+    def _step_shift_wall(self, step: Step) -> None:
+        self._clock.set_wall(self._clock.now() + step.fields["shift_wall"])
+
     def _step_settle(self, step: Step) -> None:
         self._poll("settle", lambda: self._quiet() is not None)
 
@@ -273,6 +278,17 @@ class World:
         else:
             report = self._aside("prerender", self._cache.prerender)
         self._check(step, of_report(report))
+
+    def _step_begin(self, step: Step) -> None:
+        self._begun[step.fields["begin"]] = self._cache.started()
+
+    def _step_put(self, step: Step) -> None:
+        begun = step.fields["begun"]
+        if begun not in self._begun:
+            raise Fault([f'"{begun}" was not begun'])
+        result = page(step.fields["page"], {}, {})
+        path, variant = step.fields["put"], step.fields.get("variant")
+        self._tell(step, lambda: {"stored": self._cache.put(path, result, self._begun[begun], variant=variant)})
 
     def _step_reopen(self, step: Step) -> None:
         if not self._cache.close(LIMIT):

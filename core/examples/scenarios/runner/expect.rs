@@ -23,7 +23,7 @@ impl Expect {
             let fits = match key.as_str() {
                 "status" | "age" | "skipped" | "failed" => value.is_u64(),
                 "rendered" => value.is_u64() || value.is_boolean(),
-                "matched" => value.is_boolean(),
+                "matched" | "stored" => value.is_boolean(),
                 "revalidate" | "expire" => value.is_number() || *value == json!(false),
                 "tags" | "failed_paths" => {
                     value.as_array().is_some_and(|a| a.iter().all(Value::is_string))

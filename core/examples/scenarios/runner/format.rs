@@ -237,6 +237,14 @@ impl Scenario {
 }
 
 impl Element {
+    /// As the page of a `put`, which no callback renders.
+    pub fn check_plain(&self) -> Result<(), String> {
+        if self.error.is_some() || self.panic || !self.reads.is_empty() {
+            return Err("reads, error and panic are for callbacks".into());
+        }
+        self.check()
+    }
+
     fn check(&self) -> Result<(), String> {
         if self.panic && self.error.is_none() {
             return Err("panic stands beside an error".into());

@@ -158,6 +158,13 @@ fn nth<T>(list: &[T], n: usize) -> &T {
     &list[n.min(list.len() - 1)]
 }
 
+/// The page of a `put`.
+pub fn plain_page(element: &Element) -> Result<PageResult, String> {
+    page(element, &BTreeMap::new(), &Params::default()).map_err(|failure| match failure {
+        Failure::Error(text) | Failure::Panic(text) => text,
+    })
+}
+
 fn page(
     element: &Element,
     values: &BTreeMap<String, String>,

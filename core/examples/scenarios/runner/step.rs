@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::expect::Expect;
-use super::format::{DataKey, Route};
+use super::format::{DataKey, Element, Route};
 
 /// One step, with its text for messages.
 pub struct Step {
@@ -21,6 +21,7 @@ pub enum Action {
     Join(String, Expect),
     Pending(String),
     Advance(f64),
+    ShiftWall(f64),
     Settle,
     Hold(Gate, String),
     Release(Gate, String),
@@ -29,6 +30,8 @@ pub enum Action {
     RevalidateTag(Vec<String>, bool, Option<Value>, Expect),
     Remove(Vec<String>, Expect),
     Prerender(Expect),
+    Begin(String),
+    Put(Box<Put>, Expect),
     Reopen(Option<String>),
     Inspect(String, BTreeMap<String, String>, Expect),
     AddRoute(Box<Route>, Expect),
@@ -48,6 +51,14 @@ pub enum Call {
     Data { key: DataKey, tags: Vec<String>, revalidate: Option<Value> },
 }
 
+/// A page that was rendered elsewhere.
+pub struct Put {
+    pub path: String,
+    pub variant: BTreeMap<String, String>,
+    pub page: Element,
+    pub begun: String,
+}
+
 pub struct Get {
     pub path: String,
     pub variant: BTreeMap<String, String>,
@@ -57,13 +68,14 @@ pub struct Get {
     pub is_head: bool,
 }
 
-const MAIN: [&str; 21] = [
+const MAIN: [&str; 24] = [
     "get",
     "regenerate",
     "data_get",
     "join",
     "pending",
     "advance",
+    "shift_wall",
     "settle",
     "hold",
     "release",
@@ -75,6 +87,8 @@ const MAIN: [&str; 21] = [
     "revalidate_tag",
     "remove",
     "prerender",
+    "begin",
+    "put",
     "reopen",
     "inspect",
     "add_route",
@@ -128,6 +142,7 @@ fn parse(
         }
         "pending" => Action::Pending(keys.need(main)?),
         "advance" => Action::Advance(keys.need(main)?),
+        "shift_wall" => Action::ShiftWall(keys.need(main)?),
         "settle" => keys.is_true(main).map(|()| Action::Settle)?,
         "hold" => Action::Hold(Gate::Render, keys.need(main)?),
         "release" => Action::Release(Gate::Render, keys.need(main)?),
@@ -156,6 +171,17 @@ fn parse(
             Action::Prerender(
                 keys.expect(&["rendered", "skipped", "failed", "failed_paths"], false)?,
             )
+        }
+        "begin" => Action::Begin(keys.need(main)?),
+        "put" => {
+            let put = Put {
+                path: keys.need(main)?,
+                variant: keys.take("variant")?.unwrap_or_default(),
+                page: keys.need("page")?,
+                begun: keys.need("begun")?,
+            };
+            put.page.check_plain().map_err(|fault| format!("page: {fault}"))?;
+            Action::Put(Box::new(put), keys.expect(&["stored"], true)?)
         }
         "reopen" => {
             keys.is_true(main)?;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use isr_core::http::Conditions;
 use isr_core::{
     Answer, Cache, DataAnswer, DataOptions, Error, ManualClock, OnTrouble, RenderJob, Renderer,
-    Request, TagOptions, Time, Variant,
+    Request, Started, TagOptions, Time, Variant,
 };
 use parking_lot::{Condvar, Mutex};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use super::expect::{self, Captures, Expect, Seen, replace_captures};
 use super::format::{DataKey, Route, Scenario, lifetime, optional_lifetime};
-use super::site::Site;
+use super::site::{Site, plain_page};
 use super::step::{Action, Call, Get};
 
 /// How long a step may wait in real time.
@@ -35,6 +35,8 @@ pub struct World {
     routes: Vec<Route>,
     captures: Captures,
     started: BTreeMap<String, Arc<Slot>>,
+    /// The epochs of `begin`.
+    begun: BTreeMap<String, Started>,
 }
 
 impl World {
@@ -52,6 +54,7 @@ impl World {
             routes: Vec::new(),
             captures: Captures::new(),
             started: BTreeMap::new(),
+            begun: BTreeMap::new(),
         };
         for route in &scenario.routes {
             world.add_route(route).map_err(|e| vec![format!("route {}: {e}", route.pattern)])?;
@@ -94,6 +97,12 @@ impl World {
             Action::Advance(secs) => {
                 self.ground.clock.advance_secs(*secs).map_err(|e| vec![e.to_string()])
             }
+            Action::ShiftWall(secs) => {
+                let clock = &self.ground.clock;
+                let to = clock.now().as_secs_f64() + secs;
+                clock.set_wall(Time::from_nanos((to * 1e9).round() as u64));
+                Ok(())
+            }
             Action::Settle => self.settle(),
             Action::Hold(gate, key) => {
                 self.site.frames.hold(*gate, key);
@@ -135,6 +144,21 @@ impl World {
             Action::Prerender(expected) => {
                 let result = self.aside("prerender", |cache| cache.prerender(None))?;
                 self.check(expected, &seen(result, |report| expect::of_report(&report)))
+            }
+            Action::Begin(name) => {
+                self.begun.insert(name.clone(), self.cache.started());
+                Ok(())
+            }
+            Action::Put(put, expected) => {
+                let begun = *self
+                    .begun
+                    .get(&put.begun)
+                    .ok_or_else(|| vec![format!("\"{}\" was not begun", put.begun)])?;
+                let page = plain_page(&put.page).map_err(|e| vec![e])?;
+                let variant = to_variant(&put.variant);
+                let result = self.cache.put(&put.path, variant.as_ref(), page, begun);
+                let stored = |put| expect::object(json!({"stored": put == isr_core::Put::Stored}));
+                self.check(expected, &seen(result, stored))
             }
             Action::Reopen(deployment) => self.reopen(scenario, deployment.as_deref()),
             Action::Inspect(path, variant, expected) => {

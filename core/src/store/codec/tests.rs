@@ -25,7 +25,7 @@ fn encoded(encoding: Encoding, body: &[u8], etag: &str) -> Encoded {
 
 /// A page that has something of everything.
 fn page() -> Page {
-    let inv = Invalidations::new(100, None);
+    let inv = Invalidations::new(100, 0, None);
     Page::new(Parts {
         key: b"/b/1\0lang=de".as_slice().into(),
         path_len: 4,
@@ -154,6 +154,13 @@ fn checksums_that_fit_make_no_page_of_nonsense() {
 }
 
 #[test]
+fn nothing_may_follow_the_body() {
+    let mut bytes = encode(&page(), ERA, "build 1");
+    bytes.push(0);
+    assert_eq!(read(&resealed(bytes)).err(), Some(Unusable::Damaged));
+}
+
+#[test]
 fn a_count_beyond_the_file_reserves_nothing() {
     let bytes = encode(&page(), ERA, "build 1");
     // The number of fields stands before the length of the first one's name.
@@ -217,7 +224,7 @@ prop_compose! {
         (revalidate, expire) in (any_lifetime(), any_lifetime()),
         (started, generated, oldest) in any::<(u64, u64, u64)>(),
     ) -> Page {
-        let inv = Invalidations::new(100, None);
+        let inv = Invalidations::new(100, 0, None);
         let mut key = path.clone().into_bytes();
         key.extend_from_slice(&rest);
         let encoded = encoded.into_iter().map(|(encoding, body, etag)| Encoded {
