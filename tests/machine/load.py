@@ -30,7 +30,7 @@ def words():
 
 
 WORDS = words()
-PAGES = WORDS[:600]
+PAGES = WORDS[:400]
 
 
 class Target:

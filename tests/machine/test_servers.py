@@ -188,9 +188,9 @@ class Servers(unittest.TestCase):
         # Kept connections to workers that are gone were given up by the clients of before.
         for target in self.load.targets:
             target.is_killed = False
-        self.load.crowd(PAGES, clients=12)
+        self.load.crowd(PAGES, clients=6)
         counts = self.home.all_renders()
-        self.load.crowd(PAGES, clients=12)
+        self.load.crowd(PAGES, clients=6)
         self.load.check()
         self.assertEqual({p: n for p, n in (self.home.all_renders() - counts).items() if p in PAGES}, {})
         new = self.load.new_pages(120)
@@ -205,7 +205,7 @@ class Servers(unittest.TestCase):
         self.assertEqual(self.site.stop(), [])
         counts = self.home.all_renders()
         self.site.start(*SITES)
-        self.load.crowd(PAGES, clients=6)
+        self.load.crowd(PAGES, clients=3)
         for path in EDITED:
             self.load.ask(path)
         self.load.check()
