@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::invalidation::AHEAD;
 use crate::invalidation::wire::Item;
 use crate::store::log::{Broken, COMPACT_FROM, HEAD, Head, Log, push_frame, split_frame};
 use crate::store::{Opened, Store, Trouble};
@@ -105,20 +106,30 @@ impl Follower {
         }
     }
 
-    /// Writes a call and tells all processes of it. Its epoch; it is not applied here. `make` is given the epoch.
-    pub(crate) fn write(&mut self, replay: &impl Replay, make: impl FnOnce(u64) -> Vec<u8>) -> u64 {
+    /// Writes a call and tells all processes of it. It is not applied here. `make` is given its epoch; if it is called again, the
+    /// former call is as good as void.
+    pub(crate) fn write(&mut self, replay: &impl Replay, mut make: impl FnMut(u64) -> Vec<u8>) {
+        loop {
+            let epoch = self.store.epoch() + AHEAD;
+            self.write_at(replay, epoch, &make(epoch));
+            if self.store.reach(epoch) {
+                return;
+            }
+        }
+    }
+
+    fn write_at(&mut self, replay: &impl Replay, epoch: u64, payload: &[u8]) {
         let store = self.store.clone();
         let writing = store.lock_log().inspect_err(|e| store.trouble(Trouble::Locks, e));
         let is_current = writing.is_ok() && self.prepare(replay);
-        let (epoch, _) = store.next_epoch();
-        let mut frame = Vec::new();
-        push_frame(&mut frame, &make(epoch));
         if store.is_alone() {
             store.set_latest(epoch);
-            return epoch;
+            return;
         }
+        let mut frame = Vec::new();
+        push_frame(&mut frame, payload);
         let written = if is_current {
-            let commit = store.next_commit(self.log.commit);
+            let commit = store.next_commit(self.log.commit, epoch);
             self.log.append(&frame, commit, store.is_durable())
         } else {
             Err(std::io::Error::other("the log cannot be followed"))
@@ -135,14 +146,13 @@ impl Follower {
                 store.flush(epoch);
                 replay.flush(epoch);
                 if is_current {
-                    let commit = store.next_commit(self.log.commit);
+                    let commit = store.next_commit(self.log.commit, epoch);
                     // The slots are there already: this may work on a full disk. If not, running processes know.
                     let _ = self.log.commit(commit, store.is_durable());
                 }
             }
         }
         store.set_latest(epoch);
-        epoch
     }
 
     /// Reserves more epochs.
@@ -150,7 +160,7 @@ impl Follower {
         let store = self.store.clone();
         let Ok(_writing) = store.lock_log() else { return };
         if self.prepare(replay) {
-            let commit = store.next_commit(self.log.commit);
+            let commit = store.next_commit(self.log.commit, store.epoch());
             match self.log.commit(commit, store.is_durable()) {
                 Ok(()) => store.set_epoch_limit(self.log.commit.epoch_limit),
                 Err(e) => store.trouble(Trouble::LogWrite, e),

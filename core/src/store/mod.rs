@@ -181,6 +181,12 @@ impl Store {
         }
     }
 
+    /// Goes on to an epoch that was announced. False: so many were given out meanwhile that it is past.
+    pub(crate) fn reach(&self, epoch: u64) -> bool {
+        self.seen_epoch.fetch_max(epoch, Ordering::SeqCst);
+        self.shared.epoch.0.fetch_max(epoch, machine::Ordering::SeqCst) < epoch
+    }
+
     /// Whether the version of a key is the one at which a page was read or stored.
     pub(crate) fn is_current(&self, slot: u32, seen: u32) -> bool {
         self.version(slot) == seen || self.is_alone()
@@ -345,9 +351,8 @@ impl Store {
         self.shared.latest.0.fetch_max(epoch, machine::Ordering::SeqCst);
     }
 
-    /// What is to be committed beside the end of the log: epochs are reserved far ahead.
-    pub(crate) fn next_commit(&self, former: Commit) -> Commit {
-        let epoch = self.shared.epoch.0.load(machine::Ordering::SeqCst);
+    /// What is to be committed beside the end of the log: epochs are reserved far ahead of this one.
+    pub(crate) fn next_commit(&self, former: Commit, epoch: u64) -> Commit {
         let epoch_limit = if epoch + RESERVE / 2 > former.epoch_limit {
             epoch + RESERVE
         } else {
