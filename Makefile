@@ -105,7 +105,7 @@ test-node: build-node ## The Node addon
 test-site: site ## The three servers of the example site give the same bytes
 	$(PY) -m unittest discover -s examples/tests
 
-test-servers: site ## gunicorn, a Node cluster and the C server on one directory, under load, workers killed
+test-servers: site ## gunicorn, uvicorn, a Node cluster and the C server on one directory, under load
 	cd tests/machine && ../../$(PY) -m unittest test_servers
 
 .PHONY: test-load
