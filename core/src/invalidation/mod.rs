@@ -204,7 +204,7 @@ impl Invalidations {
     pub(crate) fn latest(&self) -> u64 {
         let applied = self.applied.load(Ordering::Acquire);
         match &self.store {
-            Some(store) if store.latest() != applied => self.catch_up(store),
+            Some(store) if store.latest() != applied && !store.is_alone() => self.catch_up(store),
             _ => applied,
         }
     }
@@ -213,21 +213,18 @@ impl Invalidations {
     #[cold]
     fn catch_up(&self, store: &Store) -> u64 {
         let mut follower = self.publish.write();
-        // Notices that the mapping was lost: then this process goes on alone.
-        store.epoch();
         let applied = self.applied.load(Ordering::Acquire);
         let latest = store.latest();
-        if store.is_alone() {
-            store.set_latest(applied);
+        if store.has_lost_words(applied) || latest <= applied {
             return applied;
         }
-        if latest > applied {
-            if let Some(follower) = &mut *follower {
-                follower.catch_up(latest, &self.records);
-            }
-            self.applied.store(latest, Ordering::Release);
+        if let Some(follower) = &mut *follower {
+            follower.catch_up(latest, &self.records);
         }
-        latest.max(applied)
+        // Whoever told of it may have died before he went on to it.
+        store.reach(latest);
+        self.applied.store(latest, Ordering::Release);
+        latest
     }
 
     /// The paths that other processes have removed, and the epochs of that.
@@ -285,16 +282,18 @@ impl Invalidations {
 
     /// Whether a path was removed after `started`.
     pub(crate) fn removed_after(&self, path: &str, started: u64) -> bool {
-        if self.latest() <= started {
-            return false;
-        }
+        self.latest() > started && self.removed(path) > started
+    }
+
+    /// What of a path began before this epoch was removed; zero: nothing.
+    pub(crate) fn removed(&self, path: &str) -> u64 {
         let mut removed = self.records.flushed();
         self.records.paths.read_covering(path, "/", |r| removed = removed.max(r.removed()));
-        if self.records.overflow.latest() > started {
+        if self.records.overflow.latest() > 0 {
             let merged = self.records.overflow.read(Subject::Page(path), |r| r.removed());
             removed = removed.max(merged.unwrap_or(0));
         }
-        removed > started
+        removed
     }
 
     /// The newest path call that covers a page: renders treat data entries that began before it as missing.
