@@ -96,7 +96,7 @@ class Load:
         return self.answers - before
 
     def start(self, paths, clients, new=0.0):
-        """Clients that ask for these pages and the edited ones until `stop`, and so often for one that is new to all."""
+        """Clients that ask for these pages and the edited ones until `stop`, so often for one that is new to all."""
         self._stopping.clear()
 
         def ask_on(number):
