@@ -354,7 +354,7 @@ impl Store {
 
     /// What is to be committed beside the end of the log: epochs are reserved far ahead.
     pub(crate) fn next_commit(&self, former: Commit) -> Commit {
-        let epoch = self.shared.epoch.0.load(machine::Ordering::SeqCst);
+        let epoch = self.epoch();
         let epoch_limit = if epoch + RESERVE / 2 > former.epoch_limit {
             epoch + RESERVE
         } else {
@@ -362,7 +362,11 @@ impl Store {
         };
         Commit {
             epoch_limit,
-            flushed: former.flushed.max(self.flushed()),
+            flushed: if self.is_alone() {
+                former.flushed
+            } else {
+                former.flushed.max(self.flushed())
+            },
             boot: self.boot,
             ..former
         }
