@@ -31,10 +31,10 @@ build/.apt: Makefile
 	fi
 	@touch $@
 
-build/.venv: bindings/python/requirements-dev.txt examples/python/requirements.txt
+build/.venv: bindings/python/requirements-dev.txt examples/python/requirements.txt tests/machine/requirements.txt
 	@mkdir -p build
 	[ -x $(PY) ] || python3 -m venv .venv
-	$(PY) -m pip install -q --disable-pip-version-check -r bindings/python/requirements-dev.txt -r examples/python/requirements.txt
+	$(PY) -m pip install -q --disable-pip-version-check $(patsubst %,-r %,$^)
 	@touch $@
 
 build/.npm: bindings/node/package-lock.json examples/node/package-lock.json examples/site/package-lock.json
@@ -77,9 +77,9 @@ demo: site ## The example site from C, Python and Node: walk through the story (
 
 # ---- tests --------------------------------------------------------------------------------------------------------
 
-.PHONY: test lint test-core test-model test-c test-python test-node test-site test-demo scenarios test-directory runners
+.PHONY: test lint test-core test-model test-c test-python test-node test-site test-servers test-demo scenarios test-directory runners
 # The scenarios come last: their closing line counts.
-test: setup lint test-core test-model test-c test-python test-node test-site test-demo test-directory scenarios ## Everything
+test: setup lint test-core test-model test-c test-python test-node test-site test-servers test-demo test-directory scenarios ## Everything
 
 lint: build-python build-node ## Formats, clippy, ruff, mypy
 	cargo fmt --all --check
@@ -104,6 +104,13 @@ test-node: build-node ## The Node addon
 
 test-site: site ## The three servers of the example site give the same bytes
 	$(PY) -m unittest discover -s examples/tests
+
+test-servers: site ## gunicorn, a Node cluster and the C server on one directory, under load, workers killed
+	cd tests/machine && ../../$(PY) -m unittest test_servers
+
+.PHONY: test-load
+test-load: site ## The same for ten minutes (LIBISR_LOAD_SECONDS=600)
+	cd tests/machine && LIBISR_LOAD_SECONDS=$${LIBISR_LOAD_SECONDS:-600} ../../$(PY) -m unittest test_servers
 
 test-demo: site ## The story of the demo, every line as said
 	$(PY) examples/demo.py --once

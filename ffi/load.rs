@@ -90,6 +90,7 @@ impl Job {
     }
 
     pub(crate) fn cache(&self) -> Result<Cache, Error> {
+        self.within.check_process()?;
         self.cache
             .upgrade()
             .ok_or_else(|| Error::new(ErrorKind::Closed, "the cache of this load is closed"))

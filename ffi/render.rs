@@ -136,6 +136,7 @@ impl Job {
     }
 
     pub(crate) fn cache(&self) -> Result<isr_core::Cache, Error> {
+        self.within.check_process()?;
         self.cache
             .upgrade()
             .ok_or_else(|| Error::new(ErrorKind::Closed, "the cache of this render is closed"))

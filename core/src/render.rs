@@ -204,6 +204,14 @@ impl Context {
     pub fn is_cancelled(&self) -> bool {
         self.0.is_over()
     }
+
+    /// Whether it is of this process.
+    ///
+    /// # Errors
+    /// `Finished` where it began before the process was forked: then it is none from which the cache is asked.
+    pub fn check_process(&self) -> Result<(), Error> {
+        self.0.check_process()
+    }
 }
 
 impl std::fmt::Debug for Context {

@@ -157,6 +157,12 @@ static void jobs(void) {
   IN_CHILD({
     CHECK(isr_render_is_cancelled(job));
     STATUS(ISR_STATUS_FINISHED, isr_render_complete(job, isr_result_new("child", 5)));
+    isr_data_request request = ISR_DATA_REQUEST_INIT;
+    isr_data *data = NULL;
+    const isr_str key = ISR_STR("k");
+    request.key = &key;
+    request.key_count = 1;
+    STATUS(ISR_STATUS_FINISHED, isr_render_data(job, &request, load, NULL, NULL, &data));
     OK(isr_render_unref(job));
     use(cache);
   });

@@ -13,6 +13,8 @@ from urllib.parse import quote, urlencode
 from servers import DATABASE, Client
 
 SEED = 31
+# Far below the time-out of a render: what takes longer has waited for somebody who is gone.
+SLOW_SECONDS = 20
 # What an edit changes: the text of a synset, and with it the page of one word.
 SYNSETS = ["02124272-n", "02377103-n", "01542214-n", "02086723-n"]
 EDITED = ["/synset/" + key for key in SYNSETS]
@@ -38,15 +40,7 @@ class Target:
         self.name = name
         self.port = None
         self.token = None
-        self._kills = 0
-
-    def killed(self):
-        """Connections may break from here on."""
-        self._kills += 1
-
-    @property
-    def kills(self):
-        return self._kills
+        self.is_killed = False  # whether its processes are killed now and then
 
     def get(self, path):
         """A request on a connection of its own: whichever worker takes it."""
@@ -150,14 +144,13 @@ class Load:
         while True:
             # Where the connection breaks, nobody knows whether it was done: it is done again.
             target = self.random.choice(self.targets)
-            kills = target.kills
             form = urlencode({"text": f"version {number}.", "token": target.token})
             headers = {"content-type": "application/x-www-form-urlencoded"}
             try:
                 with Client(target.port) as client:
                     answer = client.request("POST", f"/admin/synset/{key}", headers, form)
             except (OSError, http.client.HTTPException) as error:
-                self._breaks(target, kills, f"edit of {key}", error)
+                self._breaks(target, f"edit of {key}", error)
                 continue
             if answer.status != 303:
                 self._fault(f"{target.name}: the edit of {key} was answered with {answer.status}")
@@ -168,15 +161,18 @@ class Load:
         """One right answer. Where a connection breaks because of a kill, it is asked again."""
         key = path.removeprefix("/synset/") if path in EDITED else None
         while True:
-            kills = target.kills
+            begin = time.monotonic()
             least = self._acknowledged[key] if key else 0
             try:
                 answer = connections.get(target, path)
             except (OSError, http.client.HTTPException) as error:
                 connections.drop(target)
-                if not self._breaks(target, kills, path, error):
+                if not self._breaks(target, path, error):
                     return
                 continue
+            seconds = time.monotonic() - begin
+            if seconds > SLOW_SECONDS:
+                self._fault(f"{target.name}: {path} ({answer.status} {answer.cache}): after {seconds:.1f} s")
             with self._lock:
                 self.answers += 1
             wrong = self._wrong(path, key, least, answer)
@@ -195,9 +191,9 @@ class Load:
         number = int(found.group(1)) if found else 0
         return None if number >= least else f"version {number}, though {least} was acknowledged"
 
-    def _breaks(self, target, kills, what, error):
-        """A broken connection is right where a process was killed meanwhile or a moment ago."""
-        if target.kills == 0:
+    def _breaks(self, target, what, error):
+        """A broken connection is right where processes are killed."""
+        if not target.is_killed:
             self._fault(f"{target.name}: {what}: {type(error).__name__}: {error}")
             return False
         with self._lock:

@@ -205,6 +205,14 @@ test('neither a directory nor its trouble keeps the process alive, but trouble o
     import { Cache } from ${index};
     new Cache({ directory: ${JSON.stringify(directory)} });`);
   assert.deepEqual(quiet, { stdout: '', stderr: '', status: 0, signal: null });
+  // Nor does what the cache does by itself once a page is stored.
+  const stored = await program(`
+    import { Cache } from ${index};
+    const cache = new Cache({ directory: ${JSON.stringify(directory)} });
+    cache.page('/p', () => 'p');
+    await cache.get('/p');
+    console.log(cache.stats().diskWrites);`);
+  assert.deepEqual(stored, { stdout: '1\n', stderr: '', status: 0, signal: null });
   const warned = await program(`
     import { Cache } from ${index};
     new Cache({ directory: ${JSON.stringify(broken(t))} });`);

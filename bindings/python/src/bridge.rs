@@ -1,15 +1,15 @@
 //! Waiting for the core without holding up Python: blocking calls without the GIL, and futures of asyncio.
 
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use isr_core::{Error, ErrorKind};
-use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 
 use crate::errors::{OrRaise, exception, invalid, raise};
 use crate::guard::call;
+use crate::held::Held;
 use crate::thread::attached;
 
 /// What the core calls with an outcome.
@@ -26,7 +26,13 @@ pub fn block<T: Send + 'static>(py: Python<'_>, start: impl FnOnce(Done<T>) + Se
         // Nobody listens after Ctrl-C.
         let _ = sender.send(result);
     });
+    let process = std::process::id();
     py.detach(|| start(done));
+    if process != std::process::id() {
+        // A load that ran on this thread has forked and come back in the child.
+        let text = "the process was forked inside this call, whose answer went to the parent";
+        return Err(raise(&Error::new(ErrorKind::Closed, text)));
+    }
     loop {
         let result;
         (receiver, result) = py.detach(move || {
@@ -67,7 +73,7 @@ pub type Convert<T> = fn(Python<'_>, T) -> PyResult<Py<PyAny>>;
 enum State<T> {
     Pending,
     Done(Result<T, Error>),
-    Awaited { event_loop: Py<PyAny>, future: Py<PyAny> },
+    Awaited { event_loop: Held, future: Held },
     Over,
 }
 
@@ -77,9 +83,13 @@ struct Slot<T> {
 }
 
 impl<T> Slot<T> {
+    fn state(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes the outcome, if it is there.
     fn outcome(&self) -> Option<Result<T, Error>> {
-        let mut state = self.state.lock();
+        let mut state = self.state();
         match std::mem::replace(&mut *state, State::Over) {
             State::Done(result) => Some(result),
             other => {
@@ -90,7 +100,7 @@ impl<T> Slot<T> {
     }
 
     fn finish(&self, result: Result<T, Error>) {
-        let mut state = self.state.lock();
+        let mut state = self.state();
         match std::mem::replace(&mut *state, State::Over) {
             State::Awaited { event_loop, future } => {
                 drop(state);
@@ -139,11 +149,11 @@ pub fn later<T: Send + 'static>(
         return Ok((convert(py, result.or_raise()?)?, None));
     }
     let future = event_loop.call_method0("create_future")?.unbind();
-    let mut state = slot.state.lock();
+    let mut state = slot.state();
     if let State::Pending = *state {
         *state = State::Awaited {
-            event_loop: event_loop.clone().unbind(),
-            future: future.clone_ref(py),
+            event_loop: Held::new(event_loop.clone().into_any().unbind()),
+            future: Held::new(future.clone_ref(py)),
         };
         return Ok((py.None(), Some(future)));
     }

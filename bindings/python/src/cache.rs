@@ -15,8 +15,8 @@ use crate::bridge::{block, failures, later, not_in_a_loop};
 use crate::convert::{arg, file_path, lifetime, one_or_more, option, path_text, text, variant};
 use crate::data::Read;
 use crate::errors::{OrRaise, invalid, raise, show};
-use crate::fork::Owned;
 use crate::guard::{call, guard};
+use crate::held::{Held, let_go};
 use crate::job::{PyRenderer, within};
 use crate::page::{Answer, Page, page_of};
 use crate::route::route_options;
@@ -28,7 +28,7 @@ type Later = (Py<PyAny>, Option<Py<PyAny>>);
 /// The native part of a cache.
 #[pyclass(subclass, frozen, name = "_Cache", module = "libisr._libisr")]
 pub struct Cache {
-    core: Option<Owned<isr_core::Cache>>,
+    core: Option<isr_core::Cache>,
     has_async: AtomicBool,
     /// Whether calls may read files, and wait for other processes: not with the GIL held.
     has_directory: bool,
@@ -38,14 +38,17 @@ impl Drop for Cache {
     fn drop(&mut self) {
         // The last handle closes the cache, which calls back those who still wait: not with the GIL held.
         let core = self.core.take();
-        Python::try_attach(|py| py.detach(|| drop(core)));
+        Python::try_attach(|py| {
+            py.detach(|| drop(core));
+            let_go(py);
+        });
     }
 }
 
 impl Cache {
     fn core(&self) -> PyResult<&isr_core::Cache> {
         match &self.core {
-            Some(core) => core.get().or_raise(),
+            Some(core) => Ok(core),
             None => Err(raise(&isr_core::Error::new(ErrorKind::Closed, "the cache is closed"))),
         }
     }
@@ -128,7 +131,7 @@ fn report(py: Python<'_>, report: PrerenderReport) -> PyResult<Py<PyAny>> {
 
 /// Progress goes to a Python callable of the package, which keeps what the user's raises.
 fn on_progress(progress: Option<Py<PyAny>>) -> Option<OnProgress> {
-    let progress = progress?;
+    let progress = Held::new(progress?);
     Some(Arc::new(move |p: &PrerenderProgress| {
         attached(|py| {
             let result = (p.done, p.failed, p.skipped, p.total, p.path.as_str())
@@ -166,7 +169,7 @@ impl Cache {
             let has_directory = core.directory.is_some();
             let core = py.detach(|| isr_core::Cache::open(core)).or_raise()?;
             let has_async = AtomicBool::new(false);
-            Ok(Cache { core: Some(Owned::new(core)), has_async, has_directory })
+            Ok(Cache { core: Some(core), has_async, has_directory })
         })
     }
 
@@ -445,7 +448,8 @@ impl Cache {
     ) -> PyResult<()> {
         guard(|| {
             let core = self.core()?;
-            let renderer = Arc::new(PyRenderer { cache: core.downgrade(), start });
+            let renderer =
+                Arc::new(PyRenderer { cache: core.downgrade(), start: Held::new(start) });
             core.add_route(text("pattern", pattern)?, route_options(options)?, renderer).or_raise()
         })
     }
@@ -465,7 +469,9 @@ impl Cache {
                 ));
             }
             let timeout = timeout.nanos().map_or(FOREVER, Duration::from_nanos);
-            Ok(py.detach(|| core.close(timeout)))
+            let in_time = py.detach(|| core.close(timeout));
+            let_go(py);
+            Ok(in_time)
         })
     }
 

@@ -8,6 +8,7 @@ use pyo3::types::PyBytes;
 
 use crate::bridge::{block, later};
 use crate::convert::{lifetime, one_or_more, texts};
+use crate::held::{Held, let_go};
 use crate::job::PyLoader;
 
 /// The arguments of one read.
@@ -32,7 +33,7 @@ impl Read {
         Ok(Read {
             key: one_or_more("key", key)?,
             options: DataOptions { tags: texts("tags", tags)?, revalidate },
-            loader: Arc::new(PyLoader(loader)),
+            loader: Arc::new(PyLoader(Held::new(loader))),
         })
     }
 
@@ -47,7 +48,10 @@ impl Read {
         let (options, loader) = (&self.options, self.loader.clone());
         let answer =
             block(py, |done| cache.data_then(within.as_ref(), &key, options, loader, done))?;
-        Ok(parts(py, &answer))
+        let read = parts(py, &answer);
+        drop((answer, self));
+        let_go(py);
+        Ok(read)
     }
 
     /// The same as a future, where it was not there at once.

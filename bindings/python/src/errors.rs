@@ -4,31 +4,15 @@ use std::any::Any;
 use std::sync::Arc;
 
 use isr_core::{Error, ErrorKind};
-use parking_lot::Mutex;
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 
+use crate::held::Held;
+
 /// The exception of a callback, as it travels through the core to all who waited.
-///
-/// The core may drop it with a lock held, and what dies with an exception (its frames, their locals) may run any code.
-/// So it is only laid aside here, and dies when no lock is held.
-struct Cause(Option<Py<PyAny>>);
-
-static LAID_ASIDE: Mutex<Vec<Py<PyAny>>> = Mutex::new(Vec::new());
-
-impl Drop for Cause {
-    fn drop(&mut self) {
-        LAID_ASIDE.lock().extend(self.0.take());
-    }
-}
-
-/// Lets go of exceptions that the core has dropped. Not to be called from within the core.
-pub fn let_go(_attached: Python<'_>) {
-    let dead = std::mem::take(&mut *LAID_ASIDE.lock());
-    drop(dead);
-}
+struct Cause(Held);
 
 /// Name, code and HTTP status of every kind, in the order of the codes.
 pub fn table() -> Vec<(&'static str, i32, u16)> {
@@ -45,8 +29,8 @@ pub fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyA
     let class = classes(py)?.as_any().get_item(error.kind().name())?;
     let exception = class.call1((error.message(),))?;
     let cause = error.cause().and_then(|c| c.downcast_ref::<Cause>());
-    if let Some(cause) = cause.and_then(|c| c.0.as_ref()) {
-        exception.setattr("__cause__", cause.bind(py))?;
+    if let Some(cause) = cause {
+        exception.setattr("__cause__", cause.0.bind(py))?;
     }
     Ok(exception)
 }
@@ -101,7 +85,7 @@ pub fn failure(error: &Bound<'_, PyAny>) -> PyResult<Error> {
     let class = error.get_type().name().map_or_else(|_| "exception".to_string(), |n| n.to_string());
     let text = error.str().map_or_else(|_| String::new(), |s| s.to_string_lossy().into_owned());
     let message = if text.is_empty() { class } else { format!("{class}: {text}") };
-    let cause: Arc<dyn Any + Send + Sync> = Arc::new(Cause(Some(error.clone().unbind())));
+    let cause: Arc<dyn Any + Send + Sync> = Arc::new(Cause(Held::new(error.clone().unbind())));
     Ok(Error::render(message, Some(cause)))
 }
 

@@ -1,7 +1,8 @@
 //! Renders and loads in progress, as their callbacks see them.
 
+use std::sync::{Mutex, PoisonError};
+
 use isr_core::{Error, ErrorKind, Loader, Renderer, WeakCache};
-use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
@@ -10,8 +11,8 @@ use crate::bridge::not_in_a_loop;
 use crate::convert::{bytes, params_dict, variant_dict};
 use crate::data;
 use crate::errors::{OrRaise, failed, failure};
-use crate::fork::Owned;
 use crate::guard::{call, guard};
+use crate::held::Held;
 use crate::page::{Page, page_of};
 use crate::thread::attached;
 
@@ -36,7 +37,10 @@ pub fn current(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 pub fn within(py: Python<'_>) -> PyResult<Option<isr_core::Context>> {
     let context = current(py)?.call_method0(pyo3::intern!(py, "get"))?;
     match context.cast::<Context>() {
-        Ok(context) => Ok(Some(context.get().core.get().or_raise()?.clone())),
+        // One of the process that was forked is none here.
+        Ok(context) => {
+            Ok(Some(context.get().core.clone()).filter(|core| core.check_process().is_ok()))
+        }
         Err(_) => Ok(None),
     }
 }
@@ -44,7 +48,7 @@ pub fn within(py: Python<'_>) -> PyResult<Option<isr_core::Context>> {
 /// A render or load in progress, as the place from which the cache is asked.
 #[pyclass(frozen, name = "_Context", module = "libisr._libisr")]
 pub struct Context {
-    core: Owned<isr_core::Context>,
+    core: isr_core::Context,
 }
 
 #[pymethods]
@@ -52,30 +56,32 @@ impl Context {
     /// Whether nobody waits for the result any more.
     #[getter]
     fn cancelled(&self) -> PyResult<bool> {
-        guard(|| Ok(self.core.get().or_raise()?.is_cancelled()))
+        guard(|| Ok(self.core.is_cancelled()))
     }
 }
 
 /// A job that is finished once.
-struct Once<T: Send>(Mutex<Option<Owned<T>>>);
+struct Once<T: Send>(Mutex<Option<T>>);
 
 impl<T: Send> Once<T> {
     fn new(job: T) -> Once<T> {
-        Once(Mutex::new(Some(Owned::new(job))))
+        Once(Mutex::new(Some(job)))
     }
 
     fn take(&self) -> PyResult<T> {
-        let job = self.0.lock().take();
-        job.ok_or_else(|| Error::new(ErrorKind::Finished, "the job was finished before"))
-            .and_then(Owned::into_inner)
-            .or_raise()
+        let job = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        job.ok_or_else(|| Error::new(ErrorKind::Finished, "the job was finished before")).or_raise()
+    }
+
+    fn is_finished(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 }
 
 impl<T: Send> Drop for Once<T> {
     fn drop(&mut self) {
         // Dropped unfinished it fails, and those who wait are told: not with the GIL held.
-        if let Some(job) = self.0.get_mut().take() {
+        if let Some(job) = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
             Python::try_attach(|py| py.detach(|| drop(job)));
         }
     }
@@ -86,7 +92,7 @@ impl<T: Send> Drop for Once<T> {
 pub struct RenderJob {
     job: Once<isr_core::RenderJob>,
     cache: WeakCache,
-    core_context: Owned<isr_core::Context>,
+    core_context: isr_core::Context,
     #[pyo3(get)]
     context: Py<Context>,
     #[pyo3(get)]
@@ -112,8 +118,8 @@ impl RenderJob {
             job.previous().map(|page| Py::new(py, Page { core: page.clone() })).transpose()?;
         Ok(RenderJob {
             cache,
-            context: Py::new(py, Context { core: Owned::new(core_context.clone()) })?,
-            core_context: Owned::new(core_context),
+            context: Py::new(py, Context { core: core_context.clone() })?,
+            core_context,
             path: PyString::new(py, job.path()).unbind(),
             pattern: PyString::new(py, job.pattern()).unbind(),
             params: params_dict(py, job.params())?.unbind(),
@@ -129,13 +135,12 @@ impl RenderJob {
     fn within(&self, py: Python<'_>) -> PyResult<isr_core::Context> {
         match within(py)? {
             Some(inner) => Ok(inner),
-            None => Ok(self.core_context.get().or_raise()?.clone()),
+            None => Ok(self.core_context.clone()),
         }
     }
 
     fn cache(&self) -> PyResult<isr_core::Cache> {
-        // A forked child must not even count references.
-        self.core_context.get().or_raise()?;
+        self.core_context.check_process().or_raise()?;
         self.cache
             .upgrade()
             .ok_or_else(|| Error::new(ErrorKind::Closed, "the cache is closed"))
@@ -166,7 +171,7 @@ impl RenderJob {
     /// Whether `complete` or `fail` was called.
     #[getter]
     fn finished(&self) -> bool {
-        self.job.0.lock().is_none()
+        self.job.is_finished()
     }
 
     fn data<'py>(
@@ -203,7 +208,7 @@ impl RenderJob {
 /// Renders by a Python callable that takes the job and finishes it, now or later.
 pub struct PyRenderer {
     pub cache: WeakCache,
-    pub start: Py<PyAny>,
+    pub start: Held,
 }
 
 impl Renderer for PyRenderer {
@@ -261,13 +266,13 @@ impl LoadJob {
 }
 
 /// Loads by a Python callable that takes the job and finishes it, now or later.
-pub struct PyLoader(pub Py<PyAny>);
+pub struct PyLoader(pub Held);
 
 impl Loader for PyLoader {
     fn load(&self, job: isr_core::LoadJob) {
         attached(|py| {
             let new = || {
-                let context = Py::new(py, Context { core: Owned::new(job.context()) })?;
+                let context = Py::new(py, Context { core: job.context() })?;
                 Ok((job.key().to_vec(), context))
             };
             let job = match new() {

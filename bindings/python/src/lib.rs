@@ -8,8 +8,8 @@ mod clock;
 mod convert;
 mod data;
 mod errors;
-mod fork;
 mod guard;
+mod held;
 mod job;
 mod page;
 mod result;
@@ -27,9 +27,9 @@ mod _libisr {
     #[pymodule_export]
     use crate::clock::ManualClock;
     #[pymodule_export]
-    use crate::fork::after_fork;
-    #[pymodule_export]
     use crate::guard::test_panic;
+    #[pymodule_export]
+    use crate::held::keep;
     #[pymodule_export]
     use crate::job::{Context, LoadJob, RenderJob};
     #[pymodule_export]
@@ -40,6 +40,8 @@ mod _libisr {
     use crate::route::canonical_path;
     #[pymodule_export]
     use crate::thread::interpreter_exits;
+    #[pymodule_export]
+    use crate::trouble::after_fork;
 
     use super::*;
 

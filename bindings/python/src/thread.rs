@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use pyo3::ffi;
 use pyo3::prelude::*;
 
-use crate::errors::let_go;
+use crate::held::let_go;
 use crate::trouble::finish_telling;
 
 static EXITING: AtomicBool = AtomicBool::new(false);

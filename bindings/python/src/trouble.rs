@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 
 use crate::errors::exception;
 use crate::guard::call;
+use crate::held::Held;
 use crate::thread::attached;
 
 /// Threads that still tell something.
@@ -38,7 +39,7 @@ impl Drop for Telling {
 /// Tells a callable of the package, which takes the exception, on a thread of its own: trouble comes up deep inside calls of any
 /// thread, which may hold the GIL, and it is rare.
 pub fn on_trouble(listener: Py<PyAny>) -> OnTrouble {
-    let listener = Arc::new(listener);
+    let listener = Arc::new(Held::new(listener));
     OnTrouble(Arc::new(move |error: &Error| {
         let (listener, error, telling) = (listener.clone(), error.clone(), Telling::new());
         let tell = move || {
@@ -69,7 +70,8 @@ pub fn finish_telling(py: Python<'_>) {
     });
 }
 
-/// In a forked child none of those threads is there.
-pub fn forget_telling() {
+/// Told by `os.register_at_fork`, in the child: none of those threads is there.
+#[pyfunction(name = "_after_fork")]
+pub fn after_fork() {
     TELLING.store(0, Ordering::Release);
 }

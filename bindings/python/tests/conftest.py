@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -36,3 +38,26 @@ def settle(cache: libisr.Cache) -> None:
         return before.queued == before.running == 0 and cache.activity() == before
 
     until(quiet)
+
+
+BEGIN = """
+import asyncio, os, signal, sys, threading, time
+import libisr
+cache = libisr.Cache()
+begun = threading.Event()
+"""
+
+
+def run(program: str, status: int = 0, timeout: float = 30) -> str:
+    """Runs a program in a Python of its own, with warnings as errors; what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", BEGIN + program],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+    assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
+    assert "panicked" not in done.stderr
+    assert "Fatal" not in done.stderr
+    return done.stdout + done.stderr

@@ -1,32 +1,9 @@
-"""The ends of a process: exit with running renders, Ctrl-C, and fork."""
+"""The ends of a process: exit with running renders, and Ctrl-C."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
-
-BEGIN = """
-import asyncio, os, signal, sys, threading, time
-import libisr
-cache = libisr.Cache()
-begun = threading.Event()
-"""
-
-
-def run(program: str, status: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", BEGIN + program],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
-    assert "panicked" not in done.stderr
-    assert "Fatal" not in done.stderr
-    return done.stdout + done.stderr
+from conftest import run
 
 
 @pytest.mark.parametrize(
@@ -163,89 +140,3 @@ gate.set()
 print(bytes(cache.get("/").body))
 """)
     assert out == "interrupted\nb'x'\n"
-
-
-FORK = """
-import warnings
-warnings.simplefilter("ignore", DeprecationWarning)
-@cache.page("/")
-def page(job):
-    begun.set()
-    return job.data("k", lambda: "x")
-
-answer = cache.get("/")
-jobs = []
-later, loading = threading.Event(), threading.Event()
-
-@cache.page("/later", deferred=True)
-def deferred(job):
-    jobs.append(job)
-    later.set()
-
-async def first():
-    waiting = asyncio.ensure_future(cache.aget("/later"))
-    await asyncio.to_thread(later.wait, 20)
-    waiting.cancel()
-
-asyncio.run(first())
-
-def load():
-    loading.set()
-    time.sleep(1000)
-
-threading.Thread(target=lambda: cache.data("hung", load), daemon=True).start()
-assert loading.wait(20)
-
-def check(call):
-    try:
-        call()
-    except libisr.Closed as error:
-        assert "forked" in str(error), error
-    else:
-        raise AssertionError("it was answered")
-
-pid = os.fork()
-if pid == 0:
-    assert cache.closed
-    for call in (
-        lambda: cache.get("/"),
-        lambda: cache.try_get("/"),
-        lambda: cache.peek("/"),
-        lambda: "/" in cache,
-        lambda: cache.put("/", "x", 1),
-        lambda: cache.revalidate_tag("t"),
-        lambda: cache.revalidate_path("/"),
-        lambda: cache.remove("/"),
-        lambda: cache.regenerate("/"),
-        lambda: cache.prerender(),
-        lambda: cache.data("k", lambda: 1),
-        lambda: cache.stats(),
-        lambda: cache.activity(),
-        lambda: cache.started(),
-        lambda: cache.draft_token(5),
-        lambda: cache.page("/new")(page),
-        lambda: asyncio.run(cache.aget("/")),
-        lambda: asyncio.run(cache.adata("k", lambda: 1)),
-        lambda: jobs[0].complete("x"),
-        lambda: jobs[0].data("k", lambda: 1),
-        lambda: jobs[0].cancelled,
-    ):
-        check(call)
-    assert cache.close() is True
-    assert repr(cache) == "<libisr.Cache closed>"
-    assert bytes(answer.body) == b"x"
-    new = libisr.Cache()
-    new.page("/")(lambda job: "from the child")
-    assert bytes(new.get("/").body) == b"from the child"
-    jobs.clear()
-    print("child", flush=True)
-    sys.exit(0)
-_, status = os.waitpid(pid, 0)
-assert status == 0, status
-assert cache.get("/").cache == "hit"
-print("parent")
-"""
-
-
-def test_fork() -> None:
-    assert run(FORK) == "child\nparent\n"

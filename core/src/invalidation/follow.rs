@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::invalidation::AHEAD;
 use crate::invalidation::wire::Item;
 use crate::store::log::{Broken, COMPACT_FROM, Commit, HEAD, Head, Log, push_frame, split_frame};
-use crate::store::{Opened, Store, Trouble};
+use crate::store::{MAX_EPOCH, Opened, Store, Trouble};
 
 /// A log that is being followed.
 pub(crate) struct Follower {
@@ -119,18 +120,30 @@ impl Follower {
         }
     }
 
-    /// Writes a call and tells all processes of it. Its epoch; it is not applied here. `make` is given the epoch.
-    pub(crate) fn write(&mut self, replay: &impl Replay, make: impl FnOnce(u64) -> Vec<u8>) -> u64 {
+    /// Writes a call and tells all processes of it. It is not applied here. `make` is given its epoch; if it is called again, the
+    /// former call is as good as void.
+    pub(crate) fn write(&mut self, replay: &impl Replay, mut make: impl FnMut(u64) -> Vec<u8>) {
+        loop {
+            let epoch = self.write_once(replay, &mut make);
+            if self.store.reach(epoch) {
+                return;
+            }
+        }
+    }
+
+    fn write_once(&mut self, replay: &impl Replay, make: &mut impl FnMut(u64) -> Vec<u8>) -> u64 {
         let store = self.store.clone();
         // Alone, this process writes for those who come later.
         store.has_lost_words(0);
         let writing = store.lock_log().inspect_err(|e| store.trouble(Trouble::Locks, e));
         let is_current = writing.is_ok() && self.prepare(replay);
-        let (epoch, _) = store.next_epoch();
+        // Of one who died in the midst, the newest may be ahead.
+        let told = if store.is_alone() { 0 } else { store.latest().min(MAX_EPOCH) };
+        let epoch = store.epoch().max(told) + AHEAD;
         let mut frame = Vec::new();
         push_frame(&mut frame, &make(epoch));
         let written = if is_current {
-            let commit = store.next_commit(self.log.commit);
+            let commit = store.next_commit(self.log.commit, epoch);
             self.log.append(&frame, commit, store.is_durable())
         } else {
             Err(std::io::Error::other("the log cannot be followed"))
@@ -147,7 +160,8 @@ impl Follower {
                 store.flush(epoch);
                 replay.flush(epoch);
                 if is_current {
-                    let commit = Commit { flushed: epoch, ..store.next_commit(self.log.commit) };
+                    let former = store.next_commit(self.log.commit, epoch);
+                    let commit = Commit { flushed: epoch, ..former };
                     // The slots are there already: this may work on a full disk. If not, running processes know.
                     let _ = self.log.commit(commit, store.is_durable());
                 }
@@ -172,7 +186,7 @@ impl Follower {
         let store = self.store.clone();
         let Ok(_writing) = store.lock_log() else { return };
         if self.prepare(replay) {
-            let commit = store.next_commit(self.log.commit);
+            let commit = store.next_commit(self.log.commit, store.epoch());
             match self.log.commit(commit, store.is_durable()) {
                 Ok(()) => store.set_epoch_limit(self.log.commit.epoch_limit),
                 Err(e) => store.trouble(Trouble::LogWrite, e),
@@ -235,7 +249,7 @@ impl Follower {
             return;
         }
         let frames = replay.snapshot();
-        let commit = self.store.next_commit(former.commit);
+        let commit = self.store.next_commit(former.commit, self.store.epoch());
         match Log::create(self.store.v1(), head, commit, &frames, self.store.is_durable()) {
             Ok(log) => {
                 self.at = log.commit.end;

@@ -28,6 +28,10 @@ pub(crate) use follow::newest_epoch;
 pub(crate) use overflow::Subject;
 pub(crate) use tags::{MAX_TAGS, Tag, check_tag};
 
+/// An invalidation takes an epoch so far ahead, and epochs go on behind it only when everybody sees it. What begins meanwhile,
+/// and may read an old data entry, is then older than it.
+const AHEAD: u64 = 1024;
+
 /// What can invalidate an entry: where it lies (pages only), and its tags.
 #[derive(Clone, Copy)]
 pub(crate) struct Names<'a> {
@@ -232,6 +236,8 @@ impl Invalidations {
         if let Some(follower) = &mut *follower {
             follower.catch_up(latest, &self.records);
         }
+        // Whoever told of it may have died before he went on to it.
+        store.reach(latest);
         self.applied.store(latest, Ordering::Release);
         latest
     }
@@ -337,30 +343,29 @@ impl Invalidations {
         upto.unwrap_or(epoch)
     }
 
-    fn publish(
-        &self,
-        at: Time,
-        subjects: Vec<Subject<'_>>,
-        effect: impl FnOnce(u64) -> Effect,
-    ) -> u64 {
+    fn publish(&self, at: Time, subjects: Vec<Subject<'_>>, effect: impl Fn(u64) -> Effect) -> u64 {
         let mut follower = self.publish.write();
-        let mut call = Call { epoch: 0, at, effect: Effect::Remove(0), subjects };
+        let mut call = Call { epoch: 0, at, effect: effect(0), subjects };
         match &mut *follower {
-            None => {
-                call.epoch = self.next_epoch();
-                call.effect = effect(call.epoch);
-            }
             Some(follower) => {
                 follower.write(&self.records, |epoch| {
                     call.epoch = epoch;
                     call.effect = effect(epoch);
-                    let item = Item::Call(call.clone());
-                    item.bytes()
+                    Item::Call(call.clone()).bytes()
                 });
+                self.records.apply(&call);
+                self.applied.store(call.epoch, Ordering::Release);
             }
+            None => loop {
+                call.epoch = self.now() + AHEAD;
+                call.effect = effect(call.epoch);
+                self.records.apply(&call);
+                self.applied.store(call.epoch, Ordering::Release);
+                if self.epoch.fetch_max(call.epoch, Ordering::SeqCst) < call.epoch {
+                    break;
+                }
+            },
         }
-        self.records.apply(&call);
-        self.applied.store(call.epoch, Ordering::Release);
         call.epoch
     }
 

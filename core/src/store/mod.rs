@@ -45,7 +45,7 @@ const RESERVE: u64 = 1 << 20;
 /// So far ahead they go on where it is not known what was given out.
 const GAP: u64 = 1 << 32;
 /// No counter comes so far.
-const MAX_EPOCH: u64 = 1 << 62;
+pub(crate) const MAX_EPOCH: u64 = 1 << 62;
 
 /// An opened directory.
 pub(crate) struct Store {
@@ -194,12 +194,22 @@ impl Store {
     /// invalidation that this process knows.
     pub(crate) fn has_lost_words(&self, applied: u64) -> bool {
         let (latest, flushed) = (self.latest(), self.flushed());
-        // Read last: it was there before the others.
-        let epoch = self.epoch();
-        if !self.is_alone() && (latest < applied || latest > epoch || flushed > epoch) {
+        // Read last: what the others are ahead is far below the gap.
+        let most = self.epoch().saturating_add(GAP);
+        if !self.is_alone() && (latest < applied || latest > most || flushed > most) {
             self.go_alone();
         }
         self.is_alone()
+    }
+
+    /// Goes on to an epoch that was announced. False: so many were given out meanwhile that it is past.
+    pub(crate) fn reach(&self, epoch: u64) -> bool {
+        if self.is_alone() {
+            return self.seen_epoch.fetch_max(epoch, Ordering::SeqCst) < epoch;
+        }
+        let former = self.shared.epoch.0.fetch_max(epoch, machine::Ordering::SeqCst);
+        self.seen_epoch.fetch_max(epoch, Ordering::SeqCst);
+        former < epoch
     }
 
     /// Whether the version of a key is the one at which a page was read or stored.
@@ -352,9 +362,8 @@ impl Store {
         self.shared.latest.0.fetch_max(epoch, machine::Ordering::SeqCst);
     }
 
-    /// What is to be committed beside the end of the log: epochs are reserved far ahead.
-    pub(crate) fn next_commit(&self, former: Commit) -> Commit {
-        let epoch = self.epoch();
+    /// What is to be committed beside the end of the log: epochs are reserved far ahead of this one.
+    pub(crate) fn next_commit(&self, former: Commit, epoch: u64) -> Commit {
         let epoch_limit = if epoch + RESERVE / 2 > former.epoch_limit {
             epoch + RESERVE
         } else {

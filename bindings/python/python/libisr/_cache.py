@@ -13,9 +13,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import EllipsisType, TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
-from . import _libisr
+from . import _libisr, _loops
 from ._data import async_loader, decode, loader
-from ._errors import Closed, InvalidPath, IsrError, NoRoute, StoreError
+from ._errors import InvalidPath, IsrError, NoRoute, StoreError
 from ._libisr import Answer, ManualClock
 from ._loops import Loops
 from ._progress import Listener
@@ -291,10 +291,7 @@ class Cache(_libisr._Cache):
 
         Whether all ended in time. Calling it again is harmless. Not from within a render.
         """
-        try:
-            ended = self._close(timeout)
-        except Closed:
-            return True  # In a forked child: the parent's threads are not here.
+        ended = self._close(timeout)
         self._loops.close(EXIT_SECONDS)
         return ended
 
@@ -341,4 +338,14 @@ def _close_all() -> None:
 
 
 atexit.register(_close_all)
-os.register_at_fork(after_in_child=_libisr._after_fork)
+
+
+def _after_fork() -> None:
+    """The core makes anew by itself what a child needs; here go the loops and what they run."""
+    _libisr._after_fork()
+    _loops.after_fork()
+    for cache in list(_open):
+        cache._loops.after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)

@@ -66,7 +66,7 @@ class Conflict(IsrError, kind="conflict"):
 
 
 class Closed(IsrError, kind="closed"):
-    """The cache is closed, or was opened before the process was forked."""
+    """The cache is closed."""
 
 
 class Finished(IsrError, kind="finished"):

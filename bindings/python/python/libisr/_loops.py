@@ -10,6 +10,8 @@ import weakref
 from collections.abc import Iterator
 from typing import Any, Protocol, TypeAlias
 
+from ._libisr import _keep
+
 Loop: TypeAlias = asyncio.AbstractEventLoop
 
 MOVES = 2
@@ -17,6 +19,12 @@ MOVES = 2
 
 _tasks: set[asyncio.Task[None]] = set()
 """Running callbacks: a loop itself holds its tasks weakly."""
+
+
+def after_fork() -> None:
+    """Keeps the parent's tasks as they are: their end would be told of as a mistake."""
+    _keep(set(_tasks))
+    _tasks.clear()
 
 
 def settle(event_loop: Loop, future: asyncio.Future[Any], value: object, error: BaseException | None) -> None:
@@ -63,26 +71,37 @@ class Loops:
     """The loops that a cache has seen, and one of its own where there is none."""
 
     def __init__(self) -> None:
+        self._own: _LoopThread | None = None
+        self._closed = False
+        self._begin()
+
+    def _begin(self) -> None:
         self._lock = threading.Lock()
         self._waiting: dict[str, list[Loop]] = {}
         self._last: weakref.ref[Loop] | None = None
-        self._own: _LoopThread | None = None
-        self._closed = False
+
+    def after_fork(self) -> None:
+        """Forgets the parent's loops: none runs here, and a lock may be held by a thread that is not here."""
+        own, self._own = self._own, None
+        # Its end would take the parent's own loop from the selector that both share.
+        _keep(own)
+        self._begin()
 
     @contextlib.contextmanager
     def waiting(self, path: str) -> Iterator[Loop]:
         """Marks the running loop as one that waits for a page."""
         loop = self.seen()
+        waiting = self._waiting
         with self._lock:
-            self._waiting.setdefault(path, []).append(loop)
+            waiting.setdefault(path, []).append(loop)
         try:
             yield loop
         finally:
             with self._lock:
-                loops = self._waiting[path]
+                loops = waiting[path]
                 loops.remove(loop)
                 if not loops:
-                    del self._waiting[path]
+                    del waiting[path]
 
     def seen(self) -> Loop:
         """The running loop, remembered for background work."""
