@@ -218,6 +218,10 @@ impl Follower {
                 return Ok(());
             }
             self.alone = store.is_alone();
+            if self.alone {
+                // What is read here is older than what begins here from now on.
+                store.reach(self.log.commit.epoch_limit);
+            }
             self.read_to(self.log.commit.end, replay)?;
             if !self.alone && self.log.should_compact() && self.log.commit.end > self.compact_after
             {

@@ -143,7 +143,12 @@ fn one_render_for_both() {
     both(&a, &b, revalidate(60.0), gated(&gate));
     let first = start_get(&a, "/p");
     gate.wait_for(1);
-    let others: Vec<_> = [&a, &b, &b].map(|c| start_get(c, "/p")).into();
+    // When the call is back, he waits.
+    let others = [&a, &b, &b].map(|cache| {
+        let (done, answer) = outcome();
+        cache.get_then(&Request::new("/p"), done);
+        answer
+    });
     waits(&b);
     gate.open();
     for task in std::iter::once(first).chain(others) {
