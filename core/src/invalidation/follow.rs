@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::invalidation::AHEAD;
 use crate::invalidation::wire::Item;
-use crate::store::log::{Broken, COMPACT_FROM, HEAD, Head, Log, push_frame, split_frame};
+use crate::store::log::{Broken, COMPACT_FROM, Commit, HEAD, Head, Log, push_frame, split_frame};
 use crate::store::{MAX_EPOCH, Opened, Store, Trouble};
 
 /// A log that is being followed.
@@ -15,6 +15,8 @@ pub(crate) struct Follower {
     at: u64,
     /// A snapshot that could not be written is tried again beyond.
     compact_after: u64,
+    /// The words in memory are lost, and what others wrote before was read.
+    alone: bool,
 }
 
 /// What the follower found.
@@ -43,7 +45,7 @@ impl Follower {
         let Opened { store, log, frames, .. } = opened;
         replay.flush(store.flushed());
         let mut follower =
-            Follower { store, at: HEAD + frames.len() as u64, log, compact_after: 0 };
+            Follower { store, at: HEAD + frames.len() as u64, log, compact_after: 0, alone: false };
         follower.apply(&frames, replay);
         follower
     }
@@ -131,15 +133,13 @@ impl Follower {
 
     fn write_once(&mut self, replay: &impl Replay, make: &mut impl FnMut(u64) -> Vec<u8>) -> u64 {
         let store = self.store.clone();
-        if store.has_lost_words(0) {
-            let epoch = store.epoch() + AHEAD;
-            make(epoch);
-            return epoch;
-        }
+        // Alone, this process writes for those who come later.
+        store.has_lost_words(0);
         let writing = store.lock_log().inspect_err(|e| store.trouble(Trouble::Locks, e));
         let is_current = writing.is_ok() && self.prepare(replay);
         // Of one who died in the midst, the newest may be ahead.
-        let epoch = store.epoch().max(store.latest().min(MAX_EPOCH)) + AHEAD;
+        let told = if store.is_alone() { 0 } else { store.latest().min(MAX_EPOCH) };
+        let epoch = store.epoch().max(told) + AHEAD;
         let mut frame = Vec::new();
         push_frame(&mut frame, &make(epoch));
         let written = if is_current {
@@ -160,7 +160,8 @@ impl Follower {
                 store.flush(epoch);
                 replay.flush(epoch);
                 if is_current {
-                    let commit = store.next_commit(self.log.commit, epoch);
+                    let former = store.next_commit(self.log.commit, epoch);
+                    let commit = Commit { flushed: epoch, ..former };
                     // The slots are there already: this may work on a full disk. If not, running processes know.
                     let _ = self.log.commit(commit, store.is_durable());
                 }
@@ -168,6 +169,16 @@ impl Follower {
         }
         store.set_latest(epoch);
         epoch
+    }
+
+    /// The words in memory are lost: what others wrote until then is applied.
+    pub(crate) fn catch_up_alone(&mut self, replay: &impl Replay) {
+        let store = self.store.clone();
+        let writing = store.lock_log();
+        if !self.alone && (writing.is_err() || !self.prepare(replay)) {
+            self.alone = true;
+            replay.flush(store.epoch());
+        }
     }
 
     /// Reserves more epochs.
@@ -201,8 +212,19 @@ impl Follower {
             if self.log.commit.end < self.at {
                 return Err(Broken::Damaged("a commit is lost"));
             }
+            if self.alone {
+                // What others write from here on is of another order.
+                self.at = self.log.commit.end;
+                return Ok(());
+            }
+            self.alone = store.is_alone();
+            if self.alone {
+                // What is read here is older than what begins here from now on.
+                store.reach(self.log.commit.epoch_limit);
+            }
             self.read_to(self.log.commit.end, replay)?;
-            if self.log.should_compact() && self.log.commit.end > self.compact_after {
+            if !self.alone && self.log.should_compact() && self.log.commit.end > self.compact_after
+            {
                 self.compact(replay);
             }
             store.shared().set_log(self.log.head.generation, self.log.commit.end);

@@ -280,3 +280,6 @@ fn seat_of(holder: u64) -> u32 {
 fn deadline(timeout: Lifetime) -> u64 {
     clock::machine_steady().plus(timeout).plus(GRACE).nanos()
 }
+
+#[cfg(test)]
+mod tests;

@@ -371,7 +371,11 @@ impl Store {
         };
         Commit {
             epoch_limit,
-            flushed: former.flushed.max(self.flushed()),
+            flushed: if self.is_alone() {
+                former.flushed
+            } else {
+                former.flushed.max(self.flushed())
+            },
             boot: self.boot,
             ..former
         }

@@ -42,6 +42,11 @@ impl Store {
     pub(crate) fn open(directory: &Path, options: &Options) -> io::Result<Opened> {
         let troubles = Troubles::new(directory, options.on_trouble.clone());
         let v1 = open_v1(directory)?;
+        // What is wrong inside is trouble with the directory; it was right to name it.
+        Store::open_in(v1, troubles, options).map_err(|e| io::Error::other(e.to_string()))
+    }
+
+    fn open_in(v1: OwnedFd, troubles: Troubles, options: &Options) -> io::Result<Opened> {
         let locks = Locks::new(open_locks(&v1)?)?;
         let boot = boot();
         let opening = locks.lock(crate::store::locks::PUBLISH)?;
@@ -208,8 +213,9 @@ fn open_v1(directory: &Path) -> io::Result<OwnedFd> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
     let base = fs::open(directory, flags, Mode::empty())?;
-    make_dir(&base, V1)?;
-    let v1 = open_dir(&base, V1)?;
+    let inside = |e: io::Error| io::Error::other(format!("{V1}: {e}"));
+    make_dir(&base, V1).map_err(inside)?;
+    let v1 = open_dir(&base, V1).map_err(inside)?;
     let stat = fs::fstat(&v1)?;
     let refused = |why: String| io::Error::new(io::ErrorKind::PermissionDenied, why);
     if stat.st_uid != rustix::process::geteuid().as_raw() {

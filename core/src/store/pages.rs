@@ -156,7 +156,7 @@ impl Store {
     }
 
     /// A new version of a key; with the lock of its stripe held.
-    fn bump(&self, key: &StoreKey) -> u32 {
+    pub(crate) fn bump(&self, key: &StoreKey) -> u32 {
         let slot = &self.shared.versions[key.slot() as usize];
         slot.fetch_add(1, machine::Ordering::AcqRel).wrapping_add(1)
     }
