@@ -273,3 +273,6 @@ impl Follower {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
