@@ -31,10 +31,10 @@ build/.apt: Makefile
 	fi
 	@touch $@
 
-build/.venv: bindings/python/requirements-dev.txt examples/python/requirements.txt tests/machine/requirements.txt
+build/.venv: bindings/python/requirements-dev.txt examples/python/requirements.txt
 	@mkdir -p build
 	[ -x $(PY) ] || python3 -m venv .venv
-	$(PY) -m pip install -q --disable-pip-version-check $(patsubst %,-r %,$^)
+	$(PY) -m pip install -q --disable-pip-version-check -r bindings/python/requirements-dev.txt -r examples/python/requirements.txt
 	@touch $@
 
 build/.npm: bindings/node/package-lock.json examples/node/package-lock.json examples/site/package-lock.json
@@ -105,7 +105,7 @@ test-node: build-node ## The Node addon
 test-site: site ## The three servers of the example site give the same bytes
 	$(PY) -m unittest discover -s examples/tests
 
-test-servers: site ## gunicorn, a Node cluster and the C server on one directory, under load, workers killed
+test-servers: site ## gunicorn, uvicorn, a Node cluster and the C server on one directory, under load
 	cd tests/machine && ../../$(PY) -m unittest test_servers
 
 .PHONY: test-load

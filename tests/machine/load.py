@@ -30,7 +30,7 @@ def words():
 
 
 WORDS = words()
-PAGES = WORDS[:600]
+PAGES = WORDS[:400]
 
 
 class Target:
@@ -62,6 +62,7 @@ class Load:
         self._written = collections.Counter()
         self._acknowledged = collections.Counter()
         self._fresh = itertools.count(len(PAGES))
+        self._new = PAGES[0]
         self._threads = []
         self._stopping = threading.Event()
 
@@ -72,7 +73,7 @@ class Load:
 
     def new_pages(self, count):
         """Pages that nobody has asked for."""
-        return [WORDS[next(self._fresh)] for _ in range(count)]
+        return [WORDS[next(self._fresh) % len(WORDS)] for _ in range(count)]
 
     def crowd(self, paths, clients):
         """All clients ask for all pages in nearly the same order, of any server each. How many answers came."""
@@ -94,8 +95,8 @@ class Load:
         self._threads = []
         return self.answers - before
 
-    def start(self, paths, clients):
-        """Clients that ask for these pages and the edited ones, until `stop`."""
+    def start(self, paths, clients, new=0.0):
+        """Clients that ask for these pages and the edited ones until `stop`, so often for one that is new to all."""
         self._stopping.clear()
 
         def ask_on(number):
@@ -103,10 +104,18 @@ class Load:
             connections = Connections(self.targets)
             while not self._stopping.is_set():
                 path = own.choice(EDITED) if own.random() < 0.2 else own.choice(paths)
+                if own.random() < new:
+                    path = self._newest(own)
                 self._request(connections, own.choice(self.targets), path)
             connections.close()
 
         self._run(ask_on, clients)
+
+    def _newest(self, own):
+        """One of a few pages that change all the time, so that several clients are the first to ask for each."""
+        if own.random() < 0.2:
+            self._new = self.new_pages(1)[0]
+        return self._new
 
     def stop(self):
         self._stopping.set()
