@@ -28,7 +28,8 @@ pub(crate) struct Elsewhere {
 #[derive(Default)]
 struct State {
     flights: Vec<(LeaseId, Arc<Flight>)>,
-    has_thread: bool,
+    /// One thread watches. Who has found an end answers those who wait for it, which may take long, while another one watches.
+    is_watched: bool,
     closed: bool,
 }
 
@@ -83,13 +84,18 @@ impl Engine {
 
     /// Whether there is a thread that waits for other processes.
     fn is_watching(self: &Arc<Self>) -> bool {
-        let mut s = self.elsewhere.state.lock();
-        if !s.has_thread && !s.closed {
-            let engine = Arc::downgrade(self);
-            let spawned = self.elsewhere.threads.spawn("isr-elsewhere", move || watch(&engine));
-            s.has_thread = spawned.is_ok();
+        self.watched(&mut self.elsewhere.state.lock())
+    }
+
+    /// Sees to it that there is one.
+    fn watched(self: &Arc<Self>, s: &mut State) -> bool {
+        if s.is_watched || s.closed {
+            return !s.closed;
         }
-        s.has_thread && !s.closed
+        let engine = Arc::downgrade(self);
+        s.is_watched =
+            self.elsewhere.threads.spawn("isr-elsewhere", move || watch(&engine)).is_ok();
+        s.is_watched
     }
 
     /// A callback begins to wait for a flight of this process: other processes may have to know.
@@ -195,39 +201,49 @@ fn chain(store: &Store, within: &Context) -> Vec<(Arc<Flight>, u64)> {
     chain
 }
 
-/// Waits for flights of other processes, while there are any.
+/// Waits for flights of other processes, and answers those who wait for them.
 fn watch(engine: &Weak<Engine>) {
-    loop {
-        let Some(engine) = engine.upgrade() else { return };
+    while let Some(engine) = engine.upgrade() {
         let Some(store) = engine.store.clone() else { return };
         let releases = store.releases();
-        let ended: Vec<(Arc<Flight>, Ended)> = {
+        let ended = {
             let mut s = engine.elsewhere.state.lock();
             if s.closed {
                 return;
             }
-            let mut ended = Vec::new();
-            s.flights.retain(|(lease, flight)| match store.lease_ended(*lease) {
-                _ if flight.is_over() => false,
-                None => true,
-                Some(how) => {
-                    ended.push((flight.clone(), how));
-                    false
-                }
-            });
-            if s.flights.is_empty() && ended.is_empty() {
+            s.flights.retain(|(_, flight)| !flight.is_over());
+            if s.flights.is_empty() {
                 engine.elsewhere.changed.wait_for(&mut s, Duration::from_secs(1));
                 continue;
             }
-            ended
+            let ended = s
+                .flights
+                .iter()
+                .enumerate()
+                .find_map(|(at, (lease, _))| store.lease_ended(*lease).map(|how| (at, how)));
+            ended.map(|(at, how)| {
+                let (_, flight) = s.flights.swap_remove(at);
+                s.is_watched = false;
+                if !s.flights.is_empty() {
+                    // Without one, this thread comes back to them.
+                    engine.watched(&mut s);
+                }
+                (flight, how)
+            })
         };
-        let none = ended.is_empty();
-        for (flight, how) in ended {
-            engine.end_elsewhere(&flight, how);
-        }
-        drop(engine);
-        if none {
-            store.sleep(releases, LOOK_EVERY);
+        match ended {
+            Some((flight, how)) => {
+                engine.end_elsewhere(&flight, how);
+                let mut s = engine.elsewhere.state.lock();
+                if s.is_watched {
+                    return;
+                }
+                s.is_watched = true;
+            }
+            None => {
+                drop(engine);
+                store.sleep(releases, LOOK_EVERY);
+            }
         }
     }
 }

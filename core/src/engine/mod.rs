@@ -272,6 +272,7 @@ impl Engine {
         };
         let (pool, timers) = (self.pool.join(left()), self.timers.join(left()));
         let elsewhere = self.elsewhere.join(left());
+        self.inv.close();
         let store = self.store.as_ref().is_none_or(|store| store.close(left()));
         // Whoever still holds a job or an answer holds no more than that.
         self.memory.clear();

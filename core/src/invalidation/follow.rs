@@ -181,6 +181,13 @@ impl Follower {
         }
     }
 
+    /// What could not be written and was only told of, to those who run, is written before the last of them goes.
+    pub(crate) fn close(&mut self, replay: &impl Replay) {
+        if !self.store.is_alone() && self.store.flushed() > self.log.commit.flushed {
+            self.reserve(replay);
+        }
+    }
+
     /// Reserves more epochs.
     pub(crate) fn reserve(&mut self, replay: &impl Replay) {
         let store = self.store.clone();
@@ -266,3 +273,6 @@ impl Follower {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -343,6 +343,13 @@ impl Invalidations {
         upto.unwrap_or(epoch)
     }
 
+    /// Nobody invalidates any more.
+    pub(crate) fn close(&self) {
+        if let Some(follower) = &mut *self.publish.write() {
+            follower.close(&self.records);
+        }
+    }
+
     fn publish(&self, at: Time, subjects: Vec<Subject<'_>>, effect: impl Fn(u64) -> Effect) -> u64 {
         let mut follower = self.publish.write();
         let mut call = Call { epoch: 0, at, effect: effect(0), subjects };

@@ -695,3 +695,36 @@ fn the_same_process_counts_as_two() {
     assert_eq!(a.stats().disk_bytes, 20 * 4096);
     ground.is_quiet();
 }
+
+#[test]
+fn an_answer_from_elsewhere_that_is_taken_slowly_holds_nobody_up() {
+    let ground = Ground::new();
+    let (a, b) = (ground.open(), ground.open());
+    let desk = Desk::new();
+    both(&a, &b, revalidate(60.0), desk.renderer());
+    let (first, one) = (start_get(&a, "/1"), desk.take());
+    let (second, two) = (start_get(&a, "/2"), desk.take());
+    let gate = Gate::new();
+    let (done, slow) = outcome();
+    let (cache, at) = (b.clone(), gate.clone());
+    let done = move |_: Result<Answer, Error>| {
+        at.pass();
+        // Waits for another page from elsewhere, on the thread that answers.
+        done(get_here(&cache, "/2"));
+    };
+    b.get_then(&Request::new("/1"), Box::new(done));
+    one.complete(PageResult::new("one")).unwrap();
+    first.join().unwrap();
+    gate.wait_for(1);
+    let third = start_get(&b, "/2");
+    eventually("two wait", || b.activity().running == 2);
+    gate.open();
+    two.complete(PageResult::new("two")).unwrap();
+    for task in [second, third, slow] {
+        assert_eq!(told(task.join()).1, "two");
+    }
+}
+
+fn get_here(cache: &Cache, path: &str) -> Result<Answer, Error> {
+    cache.get(&Request::new(path))
+}
