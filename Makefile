@@ -77,9 +77,9 @@ demo: site ## The example site from C, Python and Node: walk through the story (
 
 # ---- tests --------------------------------------------------------------------------------------------------------
 
-.PHONY: test lint test-core test-model test-c test-python test-node test-site test-demo scenarios test-directory runners
+.PHONY: test lint test-core test-model test-c test-python test-node test-site test-servers test-demo scenarios test-directory runners
 # The scenarios come last: their closing line counts.
-test: setup lint test-core test-model test-c test-python test-node test-site test-demo test-directory scenarios ## Everything
+test: setup lint test-core test-model test-c test-python test-node test-site test-servers test-demo test-directory scenarios ## Everything
 
 lint: build-python build-node ## Formats, clippy, ruff, mypy
 	cargo fmt --all --check
@@ -104,6 +104,13 @@ test-node: build-node ## The Node addon
 
 test-site: site ## The three servers of the example site give the same bytes
 	$(PY) -m unittest discover -s examples/tests
+
+test-servers: site ## gunicorn, uvicorn, a Node cluster and the C server on one directory, under load
+	cd tests/machine && ../../$(PY) -m unittest test_servers
+
+.PHONY: test-load
+test-load: site ## The same for ten minutes (LIBISR_LOAD_SECONDS=600)
+	cd tests/machine && LIBISR_LOAD_SECONDS=$${LIBISR_LOAD_SECONDS:-600} ../../$(PY) -m unittest test_servers
 
 test-demo: site ## The story of the demo, every line as said
 	$(PY) examples/demo.py --once

@@ -1,12 +1,14 @@
 """Starts the three example servers and talks to them. Used by demo.py and by the tests."""
 
 import collections
+import contextlib
 import http.client
 import json
 import os
 import re
 import secrets
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -163,9 +165,12 @@ class Server:
         return json.loads(self.get("/stats").text)["pending"]
 
     def kill(self):
-        """kill -9."""
-        self.process.kill()
+        """kill -9, of all its processes."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
+        self._reader.join()
+        self.process.stdout.close()
 
     def check_alive(self):
         if self.process.poll() is not None:
@@ -187,9 +192,9 @@ class Server:
         try:
             return self.process.wait(STOP_SECONDS) == 0
         except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
             return False
+        finally:
+            self.kill()
 
     def _read(self):
         for line in self.process.stdout:

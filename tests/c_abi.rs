@@ -102,7 +102,7 @@ fn path(path: &Path) -> &str {
 
 #[test]
 fn the_programs_in_the_docs_of_the_c_api_run() {
-    check_docs("docs/c-api.md", 3);
+    check_docs("docs/c-api.md", 4);
 }
 
 #[test]

@@ -365,6 +365,14 @@ impl Shard {
         self.flights.get(key).map_or(&[], Vec::as_slice)
     }
 
+    /// What is stored began later than the last attempt, in another process: its trouble is over.
+    pub(crate) fn end_trouble_before(&mut self, key: &[u8], stored: Option<u64>) {
+        let is_over = |t: &Trouble| t.last_attempt > 0 && stored > Some(t.last_attempt);
+        if stored.is_some() && self.troubles.peek(key).is_some_and(is_over) {
+            self.troubles.pop(key);
+        }
+    }
+
     pub(crate) fn add(&mut self, flight: Arc<Flight>) {
         self.flights.entry(flight.key().into()).or_default().push(flight.clone());
     }

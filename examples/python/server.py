@@ -254,7 +254,7 @@ def listen(port):
     return listener
 
 
-def main():
+def arguments():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--port", type=int, default=0, help="0: a free one")
     parser.add_argument("--db", required=True, help="the database that import_wordnet.py wrote")
@@ -262,7 +262,11 @@ def main():
     parser.add_argument("--directory", help="where the pages are kept, shared by all who open it; default: in memory")
     parser.add_argument("--deployment", default="", help="the build: another one's pages are not served")
     parser.add_argument("--render-log", metavar="FILE", help="gets a line for each render and load: path or key")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main():
+    args = arguments()
     token = os.environ.get("SITE_ADMIN_TOKEN") or secrets.token_urlsafe(16)
 
     try:

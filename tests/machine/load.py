@@ -13,6 +13,8 @@ from urllib.parse import quote, urlencode
 from servers import DATABASE, Client
 
 SEED = 31
+# Far below the time-out of a render: what takes longer has waited for somebody who is gone.
+SLOW_SECONDS = 20
 # What an edit changes: the text of a synset, and with it the page of one word.
 SYNSETS = ["02124272-n", "02377103-n", "01542214-n", "02086723-n"]
 EDITED = ["/synset/" + key for key in SYNSETS]
@@ -28,7 +30,7 @@ def words():
 
 
 WORDS = words()
-PAGES = WORDS[:600]
+PAGES = WORDS[:400]
 
 
 class Target:
@@ -38,15 +40,7 @@ class Target:
         self.name = name
         self.port = None
         self.token = None
-        self._kills = 0
-
-    def killed(self):
-        """Connections may break from here on."""
-        self._kills += 1
-
-    @property
-    def kills(self):
-        return self._kills
+        self.is_killed = False  # whether its processes are killed now and then
 
     def get(self, path):
         """A request on a connection of its own: whichever worker takes it."""
@@ -68,6 +62,7 @@ class Load:
         self._written = collections.Counter()
         self._acknowledged = collections.Counter()
         self._fresh = itertools.count(len(PAGES))
+        self._new = PAGES[0]
         self._threads = []
         self._stopping = threading.Event()
 
@@ -78,7 +73,7 @@ class Load:
 
     def new_pages(self, count):
         """Pages that nobody has asked for."""
-        return [WORDS[next(self._fresh)] for _ in range(count)]
+        return [WORDS[next(self._fresh) % len(WORDS)] for _ in range(count)]
 
     def crowd(self, paths, clients):
         """All clients ask for all pages in nearly the same order, of any server each. How many answers came."""
@@ -100,8 +95,8 @@ class Load:
         self._threads = []
         return self.answers - before
 
-    def start(self, paths, clients):
-        """Clients that ask for these pages and the edited ones, until `stop`."""
+    def start(self, paths, clients, new=0.0):
+        """Clients that ask for these pages and the edited ones until `stop`, so often for one that is new to all."""
         self._stopping.clear()
 
         def ask_on(number):
@@ -109,10 +104,18 @@ class Load:
             connections = Connections(self.targets)
             while not self._stopping.is_set():
                 path = own.choice(EDITED) if own.random() < 0.2 else own.choice(paths)
+                if own.random() < new:
+                    path = self._newest(own)
                 self._request(connections, own.choice(self.targets), path)
             connections.close()
 
         self._run(ask_on, clients)
+
+    def _newest(self, own):
+        """One of a few pages that change all the time, so that several clients are the first to ask for each."""
+        if own.random() < 0.2:
+            self._new = self.new_pages(1)[0]
+        return self._new
 
     def stop(self):
         self._stopping.set()
@@ -150,14 +153,13 @@ class Load:
         while True:
             # Where the connection breaks, nobody knows whether it was done: it is done again.
             target = self.random.choice(self.targets)
-            kills = target.kills
             form = urlencode({"text": f"version {number}.", "token": target.token})
             headers = {"content-type": "application/x-www-form-urlencoded"}
             try:
                 with Client(target.port) as client:
                     answer = client.request("POST", f"/admin/synset/{key}", headers, form)
             except (OSError, http.client.HTTPException) as error:
-                self._breaks(target, kills, f"edit of {key}", error)
+                self._breaks(target, f"edit of {key}", error)
                 continue
             if answer.status != 303:
                 self._fault(f"{target.name}: the edit of {key} was answered with {answer.status}")
@@ -168,15 +170,18 @@ class Load:
         """One right answer. Where a connection breaks because of a kill, it is asked again."""
         key = path.removeprefix("/synset/") if path in EDITED else None
         while True:
-            kills = target.kills
+            begin = time.monotonic()
             least = self._acknowledged[key] if key else 0
             try:
                 answer = connections.get(target, path)
             except (OSError, http.client.HTTPException) as error:
                 connections.drop(target)
-                if not self._breaks(target, kills, path, error):
+                if not self._breaks(target, path, error):
                     return
                 continue
+            seconds = time.monotonic() - begin
+            if seconds > SLOW_SECONDS:
+                self._fault(f"{target.name}: {path} ({answer.status} {answer.cache}): after {seconds:.1f} s")
             with self._lock:
                 self.answers += 1
             wrong = self._wrong(path, key, least, answer)
@@ -195,9 +200,9 @@ class Load:
         number = int(found.group(1)) if found else 0
         return None if number >= least else f"version {number}, though {least} was acknowledged"
 
-    def _breaks(self, target, kills, what, error):
-        """A broken connection is right where a process was killed meanwhile or a moment ago."""
-        if target.kills == 0:
+    def _breaks(self, target, what, error):
+        """A broken connection is right where processes are killed."""
+        if not target.is_killed:
             self._fault(f"{target.name}: {what}: {type(error).__name__}: {error}")
             return False
         with self._lock:

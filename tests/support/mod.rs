@@ -67,14 +67,15 @@ pub fn program(dir: &Path, standard: &str, sources: &[&str], name: &str) -> Path
     program
 }
 
-/// Runs a program by itself, and under valgrind where there is one: no leak, no invalid access.
+/// Runs a program by itself, and under valgrind where there is one: no leak, no invalid access. In its own folder.
 pub fn run_checked(program: &Path) {
-    run(&mut Command::new(program));
+    let folder = program.parent().unwrap();
+    run(Command::new(program).current_dir(folder));
     if Command::new("valgrind").arg("--version").output().is_err() {
         eprintln!("no valgrind: {} was run by itself only", program.display());
         return;
     }
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["-q", "--leak-check=full", "--error-exitcode=99"]);
-    run(valgrind.arg(program));
+    run(valgrind.arg(program).current_dir(folder));
 }

@@ -161,6 +161,31 @@ test('one render for a page that workers and processes ask for at the same time'
   assert.equal(messages.filter((message) => message.endsWith(': rendered')).length, 3, messages.join());
 });
 
+test('who waits for a worker that ends in the middle of its render renders for himself', async (t) => {
+  const directory = temporary(t);
+  const source = `
+    import { parentPort, workerData } from 'node:worker_threads';
+    import { Cache } from ${index};
+    const cache = new Cache({ directory: workerData });
+    cache.page('/[id]', () => {
+      parentPort.postMessage('begun');
+      return new Promise(() => {});
+    });
+    cache.get('/1').catch(() => {});`;
+  const thread = new Worker(new URL(`data:text/javascript,${encodeURIComponent(source)}`), { workerData: directory });
+  t.after(() => thread.terminate());
+  const cache = open(directory);
+  t.after(() => cache.close());
+  await once(thread, 'message');
+  let answered = false;
+  const answer = get(cache, '/1').finally(() => (answered = true));
+  await until(() => cache.activity().waiting > 0 || cache.activity().running > 0, 'the wait');
+  assert.equal(cache.stats().renders, 0);
+  assert.equal(answered, false);
+  await thread.terminate();
+  assert.equal(await answer, 'miss: 1 of main');
+});
+
 test('what is no directory is a wrong argument', (t) => {
   const file = join(temporary(t), 'file');
   writeFileSync(file, 'not a directory');
@@ -205,6 +230,14 @@ test('neither a directory nor its trouble keeps the process alive, but trouble o
     import { Cache } from ${index};
     new Cache({ directory: ${JSON.stringify(directory)} });`);
   assert.deepEqual(quiet, { stdout: '', stderr: '', status: 0, signal: null });
+  // Nor does what the cache does by itself once a page is stored.
+  const stored = await program(`
+    import { Cache } from ${index};
+    const cache = new Cache({ directory: ${JSON.stringify(directory)} });
+    cache.page('/p', () => 'p');
+    await cache.get('/p');
+    console.log(cache.stats().diskWrites);`);
+  assert.deepEqual(stored, { stdout: '1\n', stderr: '', status: 0, signal: null });
   const warned = await program(`
     import { Cache } from ${index};
     new Cache({ directory: ${JSON.stringify(broken(t))} });`);

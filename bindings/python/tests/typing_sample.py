@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from datetime import timedelta
+from pathlib import Path
 from typing import TypedDict, assert_type
 
 import libisr
@@ -22,6 +23,13 @@ def load_post() -> Post:
 async def aload_post() -> Post:
     return {"title": "t"}
 
+
+def tell(error: libisr.StoreError) -> None:
+    assert_type(error.http_status, int)
+
+
+libisr.Cache(directory="cache", max_disk_bytes=1 << 30, durable=True, on_trouble=tell).close()
+libisr.Cache(directory=Path("cache"), on_trouble=None).close()
 
 with libisr.Cache(clock=libisr.ManualClock(0), default_revalidate=timedelta(minutes=1), threads=4) as cache:
 

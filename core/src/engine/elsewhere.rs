@@ -9,6 +9,7 @@ use crate::flight::{Ask, Done, Flight, Link, Seat, Shard, What};
 use crate::lifetime::Lifetime;
 use crate::links;
 use crate::render::{Context, Reason};
+use crate::store::Store;
 use crate::store::lease::{Claim, Ended, LeaseId};
 use crate::sync::{Condvar, Mutex};
 use crate::threads::Threads;
@@ -66,15 +67,18 @@ impl Engine {
         let Some(within) = within else { return claim };
         // Said first, then looked: of two that wait for one another at least one sees it. It runs its own, then, and the walk
         // through this process tells the rest.
-        let chain = self.chain(within);
-        for flight in &chain {
+        let chain = chain(store, within);
+        for (flight, _) in &chain {
             if let Some(lease) = *flight.lease.lock() {
                 store.lease_waits(lease, key.hash);
             }
         }
-        let own: Vec<u64> =
-            chain.iter().filter_map(|f| Some(self.store_key(&f.what)?.hash)).collect();
-        if store.waits_for_any(key.hash, &own) { Claim::Ours(None) } else { claim }
+        let own: Vec<u64> = chain.iter().map(|(_, hash)| *hash).collect();
+        if store.waits_for_any(key.hash, &own) {
+            self.say_waits_no_more(Some(within), key.hash);
+            return Claim::Ours(None);
+        }
+        claim
     }
 
     /// Whether there is a thread that waits for other processes.
@@ -85,42 +89,42 @@ impl Engine {
             let spawned = self.elsewhere.threads.spawn("isr-elsewhere", move || watch(&engine));
             s.has_thread = spawned.is_ok();
         }
-        s.has_thread
-    }
-
-    /// The flight of a context and those that lead it, as far as they are of this cache.
-    fn chain(&self, within: &Context) -> Vec<Arc<Flight>> {
-        let mut chain = Vec::new();
-        let mut next = Some(within);
-        while let Some(context) = next {
-            if context.0.is_of(self) {
-                chain.push(context.0.clone());
-            }
-            next = context.0.parent.as_ref();
-        }
-        chain
+        s.has_thread && !s.closed
     }
 
     /// A callback begins to wait for a flight of this process: other processes may have to know.
     pub(crate) fn say_waits(&self, within: Option<&Context>, what: &What) {
         let (Some(store), Some(within)) = (&self.store, within) else { return };
-        for flight in self.chain(within) {
-            if let Some(lease) = *flight.lease.lock()
-                && let Some(key) = self.store_key(what)
-            {
+        let Some(key) = self.store_key(what) else { return };
+        for (flight, _) in chain(store, within) {
+            if let Some(lease) = *flight.lease.lock() {
                 store.lease_waits(lease, key.hash);
             }
         }
     }
 
-    /// Waits for a flight of another process.
+    /// It waits for that no longer.
+    pub(crate) fn say_waits_no_more(&self, within: Option<&Context>, waited_for: u64) {
+        let (Some(store), Some(within)) = (&self.store, within) else { return };
+        for (flight, _) in chain(store, within) {
+            if let Some(lease) = *flight.lease.lock() {
+                store.lease_waits_no_more(lease, waited_for);
+            }
+        }
+    }
+
+    /// Waits for a flight of another process; not where the cache has closed meanwhile.
     pub(crate) fn wait_elsewhere(
         self: &Arc<Self>,
         shard: &mut Shard,
         lease: LeaseId,
         ask: Ask,
         done: Done,
-    ) {
+    ) -> Result<(), Done> {
+        let mut watched = self.elsewhere.state.lock();
+        if watched.closed {
+            return Err(done);
+        }
         let mut flight = Flight::new(self, ask.what.clone(), Reason::Miss, Seat::None);
         flight.elsewhere = Some(lease);
         let flight = Arc::new(flight);
@@ -128,8 +132,9 @@ impl Engine {
         self.push_waiter(&flight, ask, done, false, Link::Join);
         self.in_flight.begin();
         shard.add(flight.clone());
-        self.elsewhere.state.lock().flights.push((lease, flight));
+        watched.flights.push((lease, flight));
         self.elsewhere.changed.notify_one();
+        Ok(())
     }
 
     /// Learns when a flight of another process began.
@@ -143,6 +148,7 @@ impl Engine {
 
     /// A flight of another process has ended: those who wait get its failure, or look again.
     fn end_elsewhere(self: &Arc<Self>, flight: &Arc<Flight>, ended: Ended) {
+        self.refresh(flight);
         if !flight.end() {
             return;
         }
@@ -151,7 +157,11 @@ impl Engine {
             let mut shard = self.table.lock(flight.key());
             match &ended {
                 Ended::Done => {}
-                Ended::Unshared => self.trouble(&mut shard, flight.key()).unshared = true,
+                Ended::Unshared => {
+                    let trouble = self.trouble(&mut shard, flight.key());
+                    trouble.note_attempt(flight);
+                    trouble.unshared = true;
+                }
                 Ended::Failed(error) => self.note_failure(&mut shard, flight, error, &found),
             }
             shard.remove(flight);
@@ -166,6 +176,23 @@ impl Engine {
         }
         self.in_flight.end();
     }
+}
+
+/// The flight of a context and those that lead it, with the hashes of their keys: of all caches that share the directory.
+fn chain(store: &Store, within: &Context) -> Vec<(Arc<Flight>, u64)> {
+    let mut chain = Vec::new();
+    let mut next = Some(within);
+    while let Some(context) = next {
+        let flight = &context.0;
+        if let Some(engine) = flight.engine.upgrade()
+            && engine.store.as_ref().is_some_and(|s| s.era() == store.era())
+            && let Some(key) = engine.store_key(&flight.what)
+        {
+            chain.push((flight.clone(), key.hash));
+        }
+        next = flight.parent.as_ref();
+    }
+    chain
 }
 
 /// Waits for flights of other processes, while there are any.

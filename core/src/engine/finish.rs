@@ -334,7 +334,7 @@ impl Engine {
     }
 
     pub(crate) fn ask_again(self: &Arc<Self>, waiter: Waiter) {
-        end_link(&waiter.ask, waiter.link);
+        self.end_wait(&waiter);
         let ask = Ask { again: true, ..waiter.ask };
         let purpose = ask.purpose;
         match self.step(ask, Some(waiter.done)) {
@@ -346,7 +346,7 @@ impl Engine {
     }
 
     fn tell(self: &Arc<Self>, waiter: Waiter, result: Result<Answer, Error>) {
-        end_link(&waiter.ask, waiter.link);
+        self.end_wait(&waiter);
         self.deliver(waiter.ask.purpose, result, waiter.done);
     }
 
@@ -381,12 +381,17 @@ impl Engine {
         };
         counter.add();
     }
-}
 
-fn end_link(ask: &Ask, link: Link) {
-    match (&ask.within, link) {
-        (Some(within), Link::Lead) => links::end_lead(within),
-        (Some(within), Link::Join) => links::end_join(within),
-        _ => {}
+    /// He who asked from inside a callback waits no longer.
+    fn end_wait(&self, waiter: &Waiter) {
+        let Some(within) = &waiter.ask.within else { return };
+        if let Some(key) = self.store_key(&waiter.ask.what) {
+            self.say_waits_no_more(Some(within), key.hash);
+        }
+        match waiter.link {
+            Link::Lead => links::end_lead(within),
+            Link::Join => links::end_join(within),
+            Link::None => {}
+        }
     }
 }

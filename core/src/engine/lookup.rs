@@ -123,7 +123,17 @@ impl Engine {
         {
             return Saved::No;
         }
-        store.save(&key, page, self.options.max_variants)
+        let max_variants = self.options.max_variants;
+        let saved = store.save(&key, page, max_variants);
+        if saved == Saved::TooManyVariants
+            && let What::Page(t) = what
+            && let removed @ 1.. = self.inv.removed(&t.path)
+        {
+            // Who removed the path may have died before he removed its files.
+            store.remove_path(t.path.as_bytes(), removed);
+            return store.save(&key, page, max_variants);
+        }
+        saved
     }
 
     /// Stores an entry in memory that was, or was not, written to the directory.

@@ -6,7 +6,7 @@ use crate::answer::{Answer, CacheWord, State};
 use crate::clock::Time;
 use crate::engine::lookup::Found;
 use crate::engine::waiting::{newest_joinable, stand_still};
-use crate::engine::{Engine, Step};
+use crate::engine::{Engine, Step, closed_error};
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Ask, Done, Flight, Purpose, Seat, Shard, Target, Trouble, What};
 use crate::invalidation::Names;
@@ -144,6 +144,7 @@ impl Engine {
             // Read under the lock: no page that is recorded meanwhile is then from the future, and stale by that.
             let now = self.clock.now();
             let stored = self.stored(target, &found, now);
+            shard.end_trouble_before(&target.key, stored.as_ref().map(|s| s.page.started()));
             ask.word.get_or_insert(if stored.is_some() {
                 CacheWord::Revalidated
             } else {
@@ -186,7 +187,7 @@ impl Engine {
             (Purpose::Prefetch, _) => answer(CacheWord::Stale),
             (_, State::Stale) => {
                 self.regenerate_in_background(target, shard, found, s, now);
-                answer(CacheWord::Stale)
+                answer(if ask.again { word } else { CacheWord::Stale })
             }
             _ if ask.again && self.answers_nevertheless(ask, s, now) => answer(word),
             _ => None,
@@ -283,9 +284,12 @@ impl Engine {
             Claim::Ours(lease) => lease,
             Claim::Changed => return Err((ask, Some(done))),
             Claim::Theirs(lease) => {
-                self.wait_elsewhere(&mut shard, lease, ask, done);
+                let waiting = self.wait_elsewhere(&mut shard, lease, ask, done);
                 drop((waits, shard));
-                return Ok(stand_still(within));
+                return Ok(match waiting {
+                    Ok(()) => stand_still(within),
+                    Err(done) => Step::Ready(Err(closed_error()), Some(done)),
+                });
             }
         };
         let reason = match ask.purpose {
@@ -294,6 +298,7 @@ impl Engine {
             _ if stored.is_some() => Reason::Expired,
             _ => Reason::Miss,
         };
+        self.say_waits(within.as_ref(), &ask.what);
         let flight = self.page_flight(target, reason, stored.as_ref());
         flight.joinable.store(!unshared, Ordering::SeqCst);
         *flight.lease.lock() = lease;
@@ -307,8 +312,9 @@ impl Engine {
     }
 
     fn begin_draft(self: &Arc<Self>, target: &Arc<Target>, ask: Ask, done: Done) -> Step {
-        let previous = self.look_up(&ask.what).page;
+        let found = self.look_up(&ask.what);
         let mut shard = self.table.lock(&target.key);
+        let previous = self.stored(target, &found, self.clock.now()).map(|s| s.page);
         let waits = ask.within.is_some().then(links::lock_waits);
         if let Some(within) = &ask.within
             && let Err(error) = links::check_self_wait(self, within, &ask.what)

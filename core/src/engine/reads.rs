@@ -8,7 +8,7 @@ use crate::data::{DataAnswer, DataDone, DataOptions, Loader};
 use crate::engine::lookup::Found;
 use crate::engine::pages::{BackOff, Stored};
 use crate::engine::waiting::{newest_joinable, stand_still};
-use crate::engine::{Engine, Step};
+use crate::engine::{Engine, Step, closed_error};
 use crate::error::Error;
 use crate::flight::{Ask, DataTarget, Done, Flight, Link, Purpose, Seat, Shard, What};
 use crate::invalidation::{MAX_TAGS, Names, check_tag};
@@ -125,6 +125,7 @@ impl Engine {
             let now = self.clock.now();
             let page = self.newest(&target.key, &found).filter(|p| !live && p.oldest() > floor);
             let stored = page.and_then(|page| self.judged(page, now));
+            shard.end_trouble_before(&target.key, stored.as_ref().map(|s| s.page.started()));
             ask.word.get_or_insert(if stored.is_some() {
                 CacheWord::Revalidated
             } else {
@@ -206,9 +207,12 @@ impl Engine {
             Claim::Ours(lease) => lease,
             Claim::Changed => return Err((ask, Some(done))),
             Claim::Theirs(lease) => {
-                self.wait_elsewhere(&mut shard, lease, ask, done);
+                let waiting = self.wait_elsewhere(&mut shard, lease, ask, done);
                 drop((waits, shard));
-                return Ok(stand_still(within));
+                return Ok(match waiting {
+                    Ok(()) => stand_still(within),
+                    Err(done) => Step::Ready(Err(closed_error()), Some(done)),
+                });
             }
         };
         self.say_waits(within.as_ref(), &ask.what);

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::invalidation::AHEAD;
 use crate::invalidation::wire::Item;
-use crate::store::log::{Broken, COMPACT_FROM, HEAD, Head, Log, push_frame, split_frame};
-use crate::store::{Opened, Store, Trouble};
+use crate::store::log::{Broken, COMPACT_FROM, Commit, HEAD, Head, Log, push_frame, split_frame};
+use crate::store::{MAX_EPOCH, Opened, Store, Trouble};
 
 /// A log that is being followed.
 pub(crate) struct Follower {
@@ -14,6 +15,8 @@ pub(crate) struct Follower {
     at: u64,
     /// A snapshot that could not be written is tried again beyond.
     compact_after: u64,
+    /// The words in memory are lost, and what others wrote before was read.
+    alone: bool,
 }
 
 /// What the follower found.
@@ -42,7 +45,7 @@ impl Follower {
         let Opened { store, log, frames, .. } = opened;
         replay.flush(store.flushed());
         let mut follower =
-            Follower { store, at: HEAD + frames.len() as u64, log, compact_after: 0 };
+            Follower { store, at: HEAD + frames.len() as u64, log, compact_after: 0, alone: false };
         follower.apply(&frames, replay);
         follower
     }
@@ -58,33 +61,41 @@ impl Follower {
 
     fn try_catch_up(&mut self, replay: &impl Replay) -> Result<(), Broken> {
         loop {
-            let generation = self.store.log_generation();
-            let end = self.store.log_end();
-            if generation == self.log.head.generation && generation == self.store.log_generation() {
-                if end > self.at {
-                    self.read_to(end, replay)?;
-                }
-                return Ok(());
+            let own = self.log.head.generation;
+            let end = self.store.shared().log_end(own);
+            // Read after the end, whose place is used again only for a later one.
+            let generation = self.store.shared().log_generation();
+            if generation > own {
+                let next = self.next_log()?;
+                self.change_log(next, replay)?;
+                continue;
             }
-            self.change_log(replay)?;
+            // This log may be newer than what was told of: then all of that is in it.
+            if generation == own && end > self.at {
+                self.read_to(end, replay)?;
+            }
+            return Ok(());
         }
     }
 
-    /// Goes on with the log that took the place of this one.
-    fn change_log(&mut self, replay: &impl Replay) -> Result<(), Broken> {
+    /// The log that took the place of this one.
+    fn next_log(&self) -> Result<Log, Broken> {
         let next = Log::open(self.store.v1())?;
         if next.head.era != self.store.era() || next.head.generation <= self.log.head.generation {
             return Err(Broken::Damaged("it is another one than was told of"));
         }
-        if next.head.generation == self.log.head.generation + 1 {
-            self.read_to(next.head.former_end, replay)?;
-            self.at = next.head.snapshot_end;
-        } else {
-            // Some were missed: the snapshot has all of them.
-            self.at = HEAD;
-        }
+        Ok(next)
+    }
+
+    /// Goes on with the log that took the place of this one.
+    fn change_log(&mut self, next: Log, replay: &impl Replay) -> Result<(), Broken> {
+        let is_next = next.head.generation == self.log.head.generation + 1;
+        // Where some were missed, or the rest of this one cannot be read, the snapshot has all of it.
+        let knows_rest = is_next && self.read_to(next.head.former_end, replay).is_ok();
+        self.at = if knows_rest { next.head.snapshot_end } else { HEAD };
+        let end = next.commit.end;
         self.log = next;
-        Ok(())
+        self.read_to(end, replay)
     }
 
     fn read_to(&mut self, end: u64, replay: &impl Replay) -> Result<(), Broken> {
@@ -99,26 +110,40 @@ impl Follower {
         while let Some((payload, next)) = split_frame(rest) {
             match Item::parse(payload) {
                 Some(item) => replay.replay(item),
-                None => replay.flush(self.store.epoch()),
+                None => {
+                    // For all, so that it is not lost when this process makes a snapshot.
+                    self.store.flush(self.store.epoch());
+                    replay.flush(self.store.flushed());
+                }
             }
             rest = next;
         }
     }
 
-    /// Writes a call and tells all processes of it. Its epoch; it is not applied here. `make` is given the epoch.
-    pub(crate) fn write(&mut self, replay: &impl Replay, make: impl FnOnce(u64) -> Vec<u8>) -> u64 {
+    /// Writes a call and tells all processes of it. It is not applied here. `make` is given its epoch; if it is called again, the
+    /// former call is as good as void.
+    pub(crate) fn write(&mut self, replay: &impl Replay, mut make: impl FnMut(u64) -> Vec<u8>) {
+        loop {
+            let epoch = self.write_once(replay, &mut make);
+            if self.store.reach(epoch) {
+                return;
+            }
+        }
+    }
+
+    fn write_once(&mut self, replay: &impl Replay, make: &mut impl FnMut(u64) -> Vec<u8>) -> u64 {
         let store = self.store.clone();
+        // Alone, this process writes for those who come later.
+        store.has_lost_words(0);
         let writing = store.lock_log().inspect_err(|e| store.trouble(Trouble::Locks, e));
         let is_current = writing.is_ok() && self.prepare(replay);
-        let (epoch, _) = store.next_epoch();
+        // Of one who died in the midst, the newest may be ahead.
+        let told = if store.is_alone() { 0 } else { store.latest().min(MAX_EPOCH) };
+        let epoch = store.epoch().max(told) + AHEAD;
         let mut frame = Vec::new();
         push_frame(&mut frame, &make(epoch));
-        if store.is_alone() {
-            store.set_latest(epoch);
-            return epoch;
-        }
         let written = if is_current {
-            let commit = store.next_commit(self.log.commit);
+            let commit = store.next_commit(self.log.commit, epoch);
             self.log.append(&frame, commit, store.is_durable())
         } else {
             Err(std::io::Error::other("the log cannot be followed"))
@@ -127,7 +152,7 @@ impl Follower {
             Ok(()) => {
                 self.at = self.log.commit.end;
                 store.set_epoch_limit(self.log.commit.epoch_limit);
-                store.set_log(self.log.head.generation, self.log.commit.end);
+                store.shared().set_log(self.log.head.generation, self.log.commit.end);
                 store.troubles.is_over(Trouble::LogWrite);
             }
             Err(e) => {
@@ -135,7 +160,8 @@ impl Follower {
                 store.flush(epoch);
                 replay.flush(epoch);
                 if is_current {
-                    let commit = store.next_commit(self.log.commit);
+                    let former = store.next_commit(self.log.commit, epoch);
+                    let commit = Commit { flushed: epoch, ..former };
                     // The slots are there already: this may work on a full disk. If not, running processes know.
                     let _ = self.log.commit(commit, store.is_durable());
                 }
@@ -145,12 +171,22 @@ impl Follower {
         epoch
     }
 
+    /// The words in memory are lost: what others wrote until then is applied.
+    pub(crate) fn catch_up_alone(&mut self, replay: &impl Replay) {
+        let store = self.store.clone();
+        let writing = store.lock_log();
+        if !self.alone && (writing.is_err() || !self.prepare(replay)) {
+            self.alone = true;
+            replay.flush(store.epoch());
+        }
+    }
+
     /// Reserves more epochs.
     pub(crate) fn reserve(&mut self, replay: &impl Replay) {
         let store = self.store.clone();
         let Ok(_writing) = store.lock_log() else { return };
         if self.prepare(replay) {
-            let commit = store.next_commit(self.log.commit);
+            let commit = store.next_commit(self.log.commit, store.epoch());
             match self.log.commit(commit, store.is_durable()) {
                 Ok(()) => store.set_epoch_limit(self.log.commit.epoch_limit),
                 Err(e) => store.trouble(Trouble::LogWrite, e),
@@ -158,43 +194,49 @@ impl Follower {
         }
     }
 
-    /// Comes to the end of what was committed, also by one who died before he told of it. Whether that went well.
+    /// Comes to the end of what was committed, also by one who died before he told of it. Whether that went well. What is in
+    /// the file counts, not what was told: the lock of the log is held.
     fn prepare(&mut self, replay: &impl Replay) -> bool {
+        let store = self.store.clone();
         let mut prepared = || {
-            self.try_catch_up(replay)?;
-            if self.was_replaced()? {
-                self.change_log(replay)?;
+            if !self.log.is_in_place(store.v1())? {
+                match self.next_log() {
+                    // Its writer died before he told of it.
+                    Ok(next) => self.change_log(next, replay)?,
+                    Err(Broken::Io(e)) => return Err(Broken::Io(e)),
+                    // Those who use this one still follow it.
+                    Err(_) => store.is_replaced(),
+                }
             }
             self.log.commit = self.log.newest_commit()?;
-            if self.log.commit.end > self.at {
-                self.read_to(self.log.commit.end, replay)?;
+            if self.log.commit.end < self.at {
+                return Err(Broken::Damaged("a commit is lost"));
             }
-            if self.log.should_compact() && self.log.commit.end > self.compact_after {
+            if self.alone {
+                // What others write from here on is of another order.
+                self.at = self.log.commit.end;
+                return Ok(());
+            }
+            self.alone = store.is_alone();
+            if self.alone {
+                // What is read here is older than what begins here from now on.
+                store.reach(self.log.commit.epoch_limit);
+            }
+            self.read_to(self.log.commit.end, replay)?;
+            if !self.alone && self.log.should_compact() && self.log.commit.end > self.compact_after
+            {
                 self.compact(replay);
             }
-            self.store.set_log(self.log.head.generation, self.log.commit.end);
+            store.shared().set_log(self.log.head.generation, self.log.commit.end);
             Ok(())
         };
         match prepared() {
             Ok(()) => true,
             Err(broken) => {
-                let broken: Broken = broken;
-                self.store.trouble(Trouble::LogRead, std::io::Error::from(broken));
-                replay.flush(self.store.epoch());
+                store.trouble(Trouble::LogRead, std::io::Error::from(broken));
+                replay.flush(store.epoch());
                 false
             }
-        }
-    }
-
-    /// Whether a snapshot is in the place of the log, by one who died before he told of it. A log of another era is none of ours.
-    fn was_replaced(&self) -> Result<bool, Broken> {
-        if self.log.is_in_place(self.store.v1()).unwrap_or(true) {
-            return Ok(false);
-        }
-        match Log::open(self.store.v1()) {
-            Ok(next) => Ok(next.head.era == self.store.era()),
-            Err(Broken::Io(e)) => Err(Broken::Io(e)),
-            Err(Broken::Missing | Broken::Damaged(_)) => Ok(false),
         }
     }
 
@@ -211,9 +253,8 @@ impl Follower {
             return;
         }
         let frames = replay.snapshot();
-        let made =
-            Log::create(self.store.v1(), head, former.commit, &frames, self.store.is_durable());
-        match made {
+        let commit = self.store.next_commit(former.commit, self.store.epoch());
+        match Log::create(self.store.v1(), head, commit, &frames, self.store.is_durable()) {
             Ok(log) => {
                 self.at = log.commit.end;
                 self.log = log;

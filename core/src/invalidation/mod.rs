@@ -28,6 +28,10 @@ pub(crate) use follow::newest_epoch;
 pub(crate) use overflow::Subject;
 pub(crate) use tags::{MAX_TAGS, Tag, check_tag};
 
+/// An invalidation takes an epoch so far ahead, and epochs go on behind it only when everybody sees it. What begins meanwhile,
+/// and may read an old data entry, is then older than it.
+const AHEAD: u64 = 1024;
+
 /// What can invalidate an entry: where it lies (pages only), and its tags.
 #[derive(Clone, Copy)]
 pub(crate) struct Names<'a> {
@@ -68,6 +72,8 @@ pub(crate) struct Invalidations {
     epoch: AtomicU64,
     /// The newest invalidation that is in the records.
     applied: AtomicU64,
+    /// There are no others any more, and what they did was applied.
+    alone: AtomicBool,
     /// Held while records are written, so that they are published in the order of their epochs, and read, so that those of
     /// one call are seen together.
     publish: RwLock<Option<Follower>>,
@@ -170,6 +176,7 @@ impl Invalidations {
         Invalidations {
             epoch: AtomicU64::new(inherited),
             applied: AtomicU64::new(applied),
+            alone: AtomicBool::new(false),
             publish: RwLock::new(follower),
             store,
             records,
@@ -200,7 +207,7 @@ impl Invalidations {
     pub(crate) fn latest(&self) -> u64 {
         let applied = self.applied.load(Ordering::Acquire);
         match &self.store {
-            Some(store) if store.latest() != applied => self.catch_up(store),
+            Some(store) if store.latest() != applied || store.is_alone() => self.catch_up(store),
             _ => applied,
         }
     }
@@ -208,22 +215,31 @@ impl Invalidations {
     /// Other processes have invalidated something.
     #[cold]
     fn catch_up(&self, store: &Store) -> u64 {
+        if self.alone.load(Ordering::Acquire) {
+            return self.applied.load(Ordering::Acquire);
+        }
         let mut follower = self.publish.write();
-        // Notices that the mapping was lost: then this process goes on alone.
-        store.epoch();
         let applied = self.applied.load(Ordering::Acquire);
         let latest = store.latest();
-        if store.is_alone() {
-            store.set_latest(applied);
+        if store.has_lost_words(applied) {
+            if let Some(follower) = &mut *follower {
+                follower.catch_up_alone(&self.records);
+            }
+            let (epoch, _) = store.next_epoch();
+            self.applied.store(epoch, Ordering::Release);
+            self.alone.store(true, Ordering::Release);
+            return epoch;
+        }
+        if latest == applied {
             return applied;
         }
-        if latest > applied {
-            if let Some(follower) = &mut *follower {
-                follower.catch_up(latest, &self.records);
-            }
-            self.applied.store(latest, Ordering::Release);
+        if let Some(follower) = &mut *follower {
+            follower.catch_up(latest, &self.records);
         }
-        latest.max(applied)
+        // Whoever told of it may have died before he went on to it.
+        store.reach(latest);
+        self.applied.store(latest, Ordering::Release);
+        latest
     }
 
     /// The paths that other processes have removed, and the epochs of that.
@@ -236,6 +252,12 @@ impl Invalidations {
         std::mem::take(&mut *gone)
     }
 
+    /// Whatever began before counts as removed, also by what other processes have just told of.
+    fn flushed(&self) -> u64 {
+        self.latest();
+        self.records.flushed()
+    }
+
     /// The node of a tag whose form was checked.
     pub(crate) fn tag(&self, name: &str) -> Arc<Tag> {
         self.records.tags.node(name, &self.records.overflow)
@@ -243,7 +265,7 @@ impl Invalidations {
 
     /// What has happened to an entry that began at `started`.
     pub(crate) fn verdict(&self, names: Names<'_>, started: u64, now: Time) -> Verdict {
-        let mut v = Verdict { removed: self.records.flushed() > started, ..Verdict::default() };
+        let mut v = Verdict { removed: self.flushed() > started, ..Verdict::default() };
         self.each(names, Some(started), now, |r| {
             v.hard_at = match (v.hard_at, r.hard_at(started)) {
                 (Some(a), Some(b)) => Some(a.min(b)),
@@ -257,7 +279,7 @@ impl Invalidations {
 
     /// The newest invalidation of any kind that names this entry.
     pub(crate) fn latest_of(&self, names: Names<'_>, now: Time) -> u64 {
-        let mut latest = self.records.flushed();
+        let mut latest = self.flushed();
         self.each(names, None, now, |r| latest = latest.max(r.latest()));
         latest
     }
@@ -271,7 +293,7 @@ impl Invalidations {
         soft_too: bool,
         now: Time,
     ) -> bool {
-        let flushed = self.records.flushed();
+        let flushed = self.flushed();
         let mut found = flushed > started && flushed <= asked;
         self.each(names, Some(started), now, |r| {
             found |= r.hard_between(started, asked) || (soft_too && r.soft_between(started, asked));
@@ -281,21 +303,23 @@ impl Invalidations {
 
     /// Whether a path was removed after `started`.
     pub(crate) fn removed_after(&self, path: &str, started: u64) -> bool {
-        if self.latest() <= started {
-            return false;
-        }
-        let mut removed = self.records.flushed();
+        self.latest() > started && self.removed(path) > started
+    }
+
+    /// What of a path began before this epoch was removed; zero: nothing.
+    pub(crate) fn removed(&self, path: &str) -> u64 {
+        let mut removed = self.flushed();
         self.records.paths.read_covering(path, "/", |r| removed = removed.max(r.removed()));
-        if self.records.overflow.latest() > started {
+        if self.records.overflow.latest() > 0 {
             let merged = self.records.overflow.read(Subject::Page(path), |r| r.removed());
             removed = removed.max(merged.unwrap_or(0));
         }
-        removed > started
+        removed
     }
 
     /// The newest path call that covers a page: renders treat data entries that began before it as missing.
     pub(crate) fn data_floor(&self, path: &str, identity: &str, now: Time) -> u64 {
-        let mut floor = self.records.flushed();
+        let mut floor = self.flushed();
         let names = Names { place: Some((path, identity)), tags: &[] };
         self.each(names, None, now, |r| floor = floor.max(r.hard()));
         floor
@@ -319,30 +343,29 @@ impl Invalidations {
         upto.unwrap_or(epoch)
     }
 
-    fn publish(
-        &self,
-        at: Time,
-        subjects: Vec<Subject<'_>>,
-        effect: impl FnOnce(u64) -> Effect,
-    ) -> u64 {
+    fn publish(&self, at: Time, subjects: Vec<Subject<'_>>, effect: impl Fn(u64) -> Effect) -> u64 {
         let mut follower = self.publish.write();
-        let mut call = Call { epoch: 0, at, effect: Effect::Remove(0), subjects };
+        let mut call = Call { epoch: 0, at, effect: effect(0), subjects };
         match &mut *follower {
-            None => {
-                call.epoch = self.next_epoch();
-                call.effect = effect(call.epoch);
-            }
             Some(follower) => {
                 follower.write(&self.records, |epoch| {
                     call.epoch = epoch;
                     call.effect = effect(epoch);
-                    let item = Item::Call(call.clone());
-                    item.bytes()
+                    Item::Call(call.clone()).bytes()
                 });
+                self.records.apply(&call);
+                self.applied.store(call.epoch, Ordering::Release);
             }
+            None => loop {
+                call.epoch = self.now() + AHEAD;
+                call.effect = effect(call.epoch);
+                self.records.apply(&call);
+                self.applied.store(call.epoch, Ordering::Release);
+                if self.epoch.fetch_max(call.epoch, Ordering::SeqCst) < call.epoch {
+                    break;
+                }
+            },
         }
-        self.records.apply(&call);
-        self.applied.store(call.epoch, Ordering::Release);
         call.epoch
     }
 

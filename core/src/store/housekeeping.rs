@@ -79,8 +79,7 @@ impl Store {
     /// Whether the directory is the one that was opened; if not, says so once and goes on without it.
     fn check_place(&self) {
         if self.is_online() && !self.shared.is_in_place(&self.v1).unwrap_or(true) {
-            self.go_offline();
-            self.trouble(Trouble::Replaced, "the files that this process uses are no longer there");
+            self.is_replaced();
         }
     }
 

@@ -7,7 +7,7 @@
 use crate::clock::{self, Time};
 use crate::error::{Error, ErrorKind};
 use crate::lifetime::Lifetime;
-use crate::store::locks::STRIPES;
+use crate::store::locks::{SEATS, STRIPES};
 use crate::store::shared::{LEASES, Lease, TEXT};
 use crate::store::{Store, StoreKey};
 use crate::sync::machine::Ordering;
@@ -135,10 +135,14 @@ impl Store {
         }
     }
 
-    /// The epoch of a lease's begin; zero while it waits for a thread.
+    /// The epoch of a lease's begin, also when it has ended; zero while it waits for a thread, or where it is not known any more.
     pub(crate) fn lease_started(&self, id: LeaseId) -> u64 {
-        let started = self.lease(id).started.load(Ordering::SeqCst);
-        if self.lease(id).holder.load(Ordering::SeqCst) == id.holder { started } else { 0 }
+        let lease = self.lease(id);
+        let started = lease.started.load(Ordering::SeqCst);
+        // Read last: who takes the lease says so before he changes anything else.
+        let ended = lease.ended.load(Ordering::SeqCst) == id.holder;
+        let holder = lease.holder.load(Ordering::SeqCst);
+        if holder == id.holder || (holder == 0 && ended) { started } else { 0 }
     }
 
     /// Gives a lease back and wakes whoever waits for it. Nothing if it was taken away.
@@ -149,6 +153,8 @@ impl Store {
             if lease.holder.load(Ordering::SeqCst) != id.holder {
                 return;
             }
+            // While it is written it is nobody's.
+            lease.ended.store(0, Ordering::SeqCst);
             lease.write_outcome(ended);
             lease.ended.store(id.holder, Ordering::SeqCst);
             lease.holder.store(0, Ordering::SeqCst);
@@ -173,6 +179,13 @@ impl Store {
         if lease.holder.load(Ordering::SeqCst) == id.holder {
             lease.waits_for.store(waits_for, Ordering::SeqCst);
         }
+    }
+
+    /// It waits for that no longer.
+    pub(crate) fn lease_waits_no_more(&self, id: LeaseId, waited_for: u64) {
+        let waits_for = &self.lease(id).waits_for;
+        // It waits for another one now, or the lease is another's.
+        let _ = waits_for.compare_exchange(waited_for, 0, Ordering::SeqCst, Ordering::SeqCst);
     }
 
     /// Whether who holds the lease of a key waits, through others, for a key of `own`.
@@ -214,7 +227,7 @@ impl Store {
         let deadline = self.lease(id).deadline.load(Ordering::Acquire);
         let seat = seat_of(id.holder);
         clock::machine_steady() <= Time::from_nanos(deadline)
-            && (seat == self.seat() || self.is_seated(seat))
+            && (seat == self.seat() || (seat < SEATS && self.is_seated(seat)))
     }
 
     fn lease(&self, id: LeaseId) -> &Lease {
@@ -267,3 +280,6 @@ fn seat_of(holder: u64) -> u32 {
 fn deadline(timeout: Lifetime) -> u64 {
     clock::machine_steady().plus(timeout).plus(GRACE).nanos()
 }
+
+#[cfg(test)]
+mod tests;

@@ -144,3 +144,63 @@ impl Locks {
         if result == -1 { Err(io::Error::last_os_error()) } else { Ok(range) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    fn two() -> (Locks, Locks) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let open = || {
+            let file = File::options().read(true).write(true).open(file.path()).unwrap();
+            Locks::new(file.into()).unwrap()
+        };
+        (open(), open())
+    }
+
+    #[test]
+    fn one_opening_excludes_the_other_until_it_lets_go() {
+        let (a, b) = two();
+        let held = a.try_lock(JANITOR).unwrap().unwrap();
+        assert!(b.try_lock(JANITOR).unwrap().is_none());
+        assert!(b.try_lock(PUBLISH).unwrap().is_some(), "another byte");
+        drop(held);
+        assert!(b.try_lock(JANITOR).unwrap().is_some());
+        let _stripe = a.stripe(3).unwrap();
+        assert!(b.stripe(4).is_ok());
+    }
+
+    #[test]
+    fn who_waits_goes_on_when_the_other_lets_go() {
+        let (a, b) = two();
+        let held = a.lock(PUBLISH).unwrap();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| b.lock(PUBLISH).map(drop));
+            drop(held);
+            waiting.join().unwrap().unwrap();
+        });
+    }
+
+    #[test]
+    fn a_lock_that_is_held_for_too_long_is_an_error() {
+        let (a, b) = two();
+        let _held = a.stripe(0).unwrap();
+        assert_eq!(b.stripe(0).err().map(|e| e.kind()), Some(io::ErrorKind::TimedOut));
+    }
+
+    #[test]
+    fn seats_are_taken_in_order_seen_by_others_and_free_at_the_end() {
+        let (a, b) = two();
+        assert!(!a.others_are_seated());
+        assert_eq!(a.take_seat().unwrap(), Some(0));
+        assert!(!a.others_are_seated(), "its own does not count");
+        assert!(b.others_are_seated() && b.is_seated(0) && !b.is_seated(1));
+        assert_eq!(b.take_seat().unwrap(), Some(1));
+        a.leave_seat(0);
+        assert!(!b.others_are_seated());
+        drop(b);
+        assert!(!a.is_seated(1), "with the file");
+    }
+}

@@ -26,6 +26,8 @@ const FRAME_HEAD: usize = 12;
 const ROOM: u64 = 256 << 10;
 /// A log is rewritten as a snapshot when it has grown by this much, and to twice its snapshot.
 pub(crate) const COMPACT_FROM: u64 = 4 << 20;
+/// How often a slot is read that is being written.
+const RETRIES: usize = 8;
 
 /// What does not change while a log is the log.
 #[derive(Clone, Debug)]
@@ -75,7 +77,10 @@ pub(crate) enum Broken {
 
 impl From<io::Error> for Broken {
     fn from(e: io::Error) -> Broken {
-        Broken::Io(e)
+        match e.kind() {
+            io::ErrorKind::UnexpectedEof => Broken::Damaged("it is too short"),
+            _ => Broken::Io(e),
+        }
     }
 }
 
@@ -146,6 +151,9 @@ impl Log {
             Err(e) => return Err(e.into()),
         };
         let stat = fs::fstat(&file)?;
+        if !fs::FileType::from_raw_mode(stat.st_mode).is_file() {
+            return Err(Broken::Damaged("it is no file"));
+        }
         if stat.st_uid != rustix::process::geteuid().as_raw() {
             return Err(Broken::Damaged("it belongs to another user"));
         }
@@ -169,21 +177,30 @@ impl Log {
             }
             other => other?,
         };
-        let mut behind = vec![0; self.room.saturating_sub(self.commit.end) as usize];
-        read_exact(&self.file, &mut behind, self.commit.end)?;
-        let mut rest = &behind[..];
-        while let Some((_, next)) = split_frame(rest) {
-            rest = next;
+        while let Some(payload) = self.frame_at(self.commit.end)? {
+            let before = frames.len();
+            push_frame(&mut frames, &payload);
+            self.commit.end += (frames.len() - before) as u64;
         }
-        let adopted = behind.len() - rest.len();
-        frames.extend_from_slice(&behind[..adopted]);
-        self.commit.end += adopted as u64;
         Ok(frames)
     }
 
-    /// Whether both commits can be read: then nothing was lost with one.
-    pub(crate) fn has_both_commits(&self) -> io::Result<bool> {
-        Ok(self.slots()?.iter().all(Option::is_some))
+    /// The payload of a whole frame at this place, if there is one.
+    fn frame_at(&self, at: u64) -> io::Result<Option<Vec<u8>>> {
+        let left = self.room.saturating_sub(at);
+        if left < FRAME_HEAD as u64 {
+            return Ok(None);
+        }
+        let mut head = [0; FRAME_HEAD];
+        read_exact(&self.file, &mut head, at)?;
+        let len = le(&head[..4]);
+        let mut payload = Vec::new();
+        if len > left - FRAME_HEAD as u64 || payload.try_reserve_exact(len as usize).is_err() {
+            return Ok(None);
+        }
+        payload.resize(len as usize, 0);
+        read_exact(&self.file, &mut payload, at + FRAME_HEAD as u64)?;
+        Ok((xxh3_64(&payload) == le(&head[4..])).then_some(payload))
     }
 
     /// The frames from one place to another, checked.
@@ -203,17 +220,29 @@ impl Log {
         Ok(bytes)
     }
 
-    /// What was committed last.
+    /// What was committed last. Both slots are there: what one of them said may not be lost.
     pub(crate) fn newest_commit(&self) -> Result<Commit, Broken> {
-        let newest = self.slots()?.into_iter().flatten().max_by_key(|c| c.number);
-        newest.ok_or(Broken::Damaged("both commit slots are wrong"))
+        // Without the lock a slot may be read while it is written.
+        for _ in 0..RETRIES {
+            match self.slots()? {
+                [None, Some(only)] if only.number == 1 => return Ok(only),
+                [Some(a), Some(b)] if a.number.abs_diff(b.number) == 1 => {
+                    return Ok(if a.number > b.number { a } else { b });
+                }
+                _ => {}
+            }
+        }
+        Err(Broken::Damaged("a commit slot is wrong"))
     }
 
     /// Whether the file at its place is this one.
     pub(crate) fn is_in_place(&self, v1: impl AsFd) -> io::Result<bool> {
-        let there = fs::statat(v1, NAME, fs::AtFlags::SYMLINK_NOFOLLOW)?;
         let own = fs::fstat(&self.file)?;
-        Ok((own.st_dev, own.st_ino) == (there.st_dev, there.st_ino))
+        match fs::statat(v1, NAME, fs::AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(there) => Ok((own.st_dev, own.st_ino) == (there.st_dev, there.st_ino)),
+            Err(rustix::io::Errno::NOENT) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// Writes frames behind the end, and the commit that makes them count.
@@ -376,3 +405,6 @@ fn read_exact(file: &OwnedFd, mut bytes: &mut [u8], mut at: u64) -> io::Result<(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

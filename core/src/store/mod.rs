@@ -44,6 +44,8 @@ pub(crate) use trouble::{Trouble, Troubles};
 const RESERVE: u64 = 1 << 20;
 /// So far ahead they go on where it is not known what was given out.
 const GAP: u64 = 1 << 32;
+/// No counter comes so far.
+pub(crate) const MAX_EPOCH: u64 = 1 << 62;
 
 /// An opened directory.
 pub(crate) struct Store {
@@ -69,9 +71,10 @@ pub(crate) struct Store {
     online: AtomicBool,
     /// Whether the disk was full at the last write: then the janitor makes room before the bound is reached.
     is_disk_full: AtomicBool,
-    /// Whether the mapping was lost and this process has words of its own in its place.
+    /// Whether the mapping was lost and this process has an order of its own.
     alone: AtomicBool,
-    /// The newest epoch that was given out here.
+    leaving: Mutex<()>,
+    /// The newest epoch that is known to have been given out; alone, the counter itself.
     seen_epoch: AtomicU64,
     next_lease: AtomicU64,
     reads: AtomicU64,
@@ -120,8 +123,9 @@ impl Store {
     pub(crate) fn key(&self, path: &[u8], variant: &[u8]) -> StoreKey {
         let of_path =
             xxh3_64_with_seed(path, self.seed ^ xxh3_64_with_seed(self.deployment.as_bytes(), 0));
-        // Zero means "none" where keys are kept by hash.
-        let hash = xxh3_64_with_seed(variant, of_path).max(1);
+        // All variants of a path have one stripe, so that they can be counted. Zero means "none" where keys are kept by hash.
+        let stripe = u64::from(STRIPES) - 1;
+        let hash = (xxh3_64_with_seed(variant, of_path) & !stripe | of_path & stripe).max(1);
         StoreKey { place: FilePlace::new(self.seed, path, variant), hash }
     }
 
@@ -159,31 +163,58 @@ impl Store {
 
     /// The present epoch of the machine.
     pub(crate) fn epoch(&self) -> u64 {
-        loop {
+        if !self.is_alone() {
+            let seen = self.seen_epoch.load(Ordering::SeqCst);
             let epoch = self.shared.epoch.0.load(machine::Ordering::SeqCst);
-            if self.has_words() {
+            if self.shared.is_alive() && (seen..MAX_EPOCH).contains(&epoch) {
                 return epoch;
             }
             self.go_alone();
         }
+        self.seen_epoch.load(Ordering::SeqCst)
     }
 
     /// A new epoch, and whether more must be reserved.
     pub(crate) fn next_epoch(&self) -> (u64, bool) {
-        loop {
-            let epoch = self.shared.epoch.0.fetch_add(1, machine::Ordering::SeqCst) + 1;
-            if self.has_words() {
+        if !self.is_alone() {
+            let seen = self.seen_epoch.load(Ordering::SeqCst);
+            let former = self.shared.epoch.0.fetch_add(1, machine::Ordering::SeqCst);
+            if self.shared.is_alive() && (seen..MAX_EPOCH).contains(&former) {
+                let epoch = former + 1;
                 self.seen_epoch.fetch_max(epoch, Ordering::SeqCst);
                 let limit = self.shared.epoch_limit.0.load(machine::Ordering::Relaxed);
-                return (epoch, epoch + RESERVE / 2 > limit && !self.is_alone());
+                return (epoch, epoch + RESERVE / 2 > limit);
             }
             self.go_alone();
         }
+        (self.seen_epoch.fetch_add(1, Ordering::SeqCst) + 1, false)
+    }
+
+    /// Whether what processes share in memory is lost, or cannot be: then this one goes on alone. `applied` is the newest
+    /// invalidation that this process knows.
+    pub(crate) fn has_lost_words(&self, applied: u64) -> bool {
+        let (latest, flushed) = (self.latest(), self.flushed());
+        // Read last: what the others are ahead is far below the gap.
+        let most = self.epoch().saturating_add(GAP);
+        if !self.is_alone() && (latest < applied || latest > most || flushed > most) {
+            self.go_alone();
+        }
+        self.is_alone()
+    }
+
+    /// Goes on to an epoch that was announced. False: so many were given out meanwhile that it is past.
+    pub(crate) fn reach(&self, epoch: u64) -> bool {
+        if self.is_alone() {
+            return self.seen_epoch.fetch_max(epoch, Ordering::SeqCst) < epoch;
+        }
+        let former = self.shared.epoch.0.fetch_max(epoch, machine::Ordering::SeqCst);
+        self.seen_epoch.fetch_max(epoch, Ordering::SeqCst);
+        former < epoch
     }
 
     /// Whether the version of a key is the one at which a page was read or stored.
     pub(crate) fn is_current(&self, slot: u32, seen: u32) -> bool {
-        self.version(slot) == seen || self.is_alone()
+        self.version(slot) == seen || !self.is_online()
     }
 
     pub(crate) fn version(&self, slot: u32) -> u32 {
@@ -214,24 +245,26 @@ impl Store {
         self.alone.load(Ordering::Acquire)
     }
 
-    fn has_words(&self) -> bool {
-        self.shared.is_alive() || self.is_alone()
-    }
-
-    /// The mapping was lost: from here this process has an order of its own.
-    pub(crate) fn go_alone(&self) {
-        if self.shared.is_alive() || self.is_alone() {
+    /// The mapping was lost or holds what cannot be: from here this process has an order of its own. Others may still see the
+    /// mapping; they must not go on with it.
+    fn go_alone(&self) {
+        let _once = self.leaving.lock();
+        if self.is_alone() {
             return;
         }
+        self.shared.kill();
         self.go_offline();
-        // Racing threads write the same, but for what was given out in between, which is far below.
-        let epoch = self
-            .seen_epoch
-            .load(Ordering::SeqCst)
-            .max(self.shared.latest.0.load(machine::Ordering::SeqCst));
-        self.shared.epoch.0.fetch_max(epoch + GAP, machine::Ordering::SeqCst);
+        // Further than others have come since this process opened the directory.
+        self.seen_epoch.fetch_add(GAP, Ordering::SeqCst);
         self.alone.store(true, Ordering::SeqCst);
         self.trouble(Trouble::Shared, "it was truncated or overwritten while it was in use");
+    }
+
+    /// The files at their places are not those that were opened. Those who have these go on with them, without pages.
+    pub(crate) fn is_replaced(&self) {
+        if self.online.swap(false, Ordering::SeqCst) {
+            self.trouble(Trouble::Replaced, "the files that this process uses are no longer there");
+        }
     }
 
     /// Pages are no longer read and written.
@@ -239,7 +272,7 @@ impl Store {
         self.online.store(false, Ordering::SeqCst);
     }
 
-    fn shared(&self) -> &Shared {
+    pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }
 
@@ -315,16 +348,6 @@ impl Store {
         self.locks.lock(locks::PUBLISH)
     }
 
-    /// The generation of the log in use.
-    pub(crate) fn log_generation(&self) -> u64 {
-        self.shared.log_generation.load(machine::Ordering::SeqCst)
-    }
-
-    /// Where the log in use ends.
-    pub(crate) fn log_end(&self) -> u64 {
-        self.shared.log_end.load(machine::Ordering::SeqCst)
-    }
-
     /// Whatever began before this epoch counts as removed.
     pub(crate) fn flushed(&self) -> u64 {
         self.shared.flushed.load(machine::Ordering::SeqCst)
@@ -334,20 +357,13 @@ impl Store {
         self.shared.flushed.fetch_max(epoch, machine::Ordering::SeqCst);
     }
 
-    /// Tells all processes where the log ends. The generation first: who sees the end of a new log sees that it is one.
-    pub(crate) fn set_log(&self, generation: u64, end: u64) {
-        self.shared.log_generation.store(generation, machine::Ordering::SeqCst);
-        self.shared.log_end.store(end, machine::Ordering::SeqCst);
-    }
-
     /// Tells all processes of a new invalidation, when all of it can be read.
     pub(crate) fn set_latest(&self, epoch: u64) {
         self.shared.latest.0.fetch_max(epoch, machine::Ordering::SeqCst);
     }
 
-    /// What is to be committed beside the end of the log: epochs are reserved far ahead.
-    pub(crate) fn next_commit(&self, former: Commit) -> Commit {
-        let epoch = self.shared.epoch.0.load(machine::Ordering::SeqCst);
+    /// What is to be committed beside the end of the log: epochs are reserved far ahead of this one.
+    pub(crate) fn next_commit(&self, former: Commit, epoch: u64) -> Commit {
         let epoch_limit = if epoch + RESERVE / 2 > former.epoch_limit {
             epoch + RESERVE
         } else {
@@ -355,7 +371,11 @@ impl Store {
         };
         Commit {
             epoch_limit,
-            flushed: former.flushed.max(self.flushed()),
+            flushed: if self.is_alone() {
+                former.flushed
+            } else {
+                former.flushed.max(self.flushed())
+            },
             boot: self.boot,
             ..former
         }

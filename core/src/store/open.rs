@@ -19,7 +19,7 @@ use crate::store::locks::{Locks, STRIPES};
 use crate::store::log::{Broken, Commit, HEAD, Head, Log};
 use crate::store::shared::Shared;
 use crate::store::trouble::{Trouble, Troubles};
-use crate::store::{GAP, Store};
+use crate::store::{GAP, MAX_EPOCH, Store};
 use crate::sync::atomic::{AtomicBool, AtomicU64};
 use crate::sync::{Mutex, machine};
 
@@ -42,6 +42,11 @@ impl Store {
     pub(crate) fn open(directory: &Path, options: &Options) -> io::Result<Opened> {
         let troubles = Troubles::new(directory, options.on_trouble.clone());
         let v1 = open_v1(directory)?;
+        // What is wrong inside is trouble with the directory; it was right to name it.
+        Store::open_in(v1, troubles, options).map_err(|e| io::Error::other(e.to_string()))
+    }
+
+    fn open_in(v1: OwnedFd, troubles: Troubles, options: &Options) -> io::Result<Opened> {
         let locks = Locks::new(open_locks(&v1)?)?;
         let boot = boot();
         let opening = locks.lock(crate::store::locks::PUBLISH)?;
@@ -60,6 +65,7 @@ impl Store {
             return Err(io::Error::other("as many processes as can be have it open"));
         };
         let latest = shared.latest.0.load(machine::Ordering::SeqCst);
+        let seen_epoch = shared.epoch.0.load(machine::Ordering::SeqCst);
         drop(opening);
         let seed = u64::from_le_bytes(log.head.secret[..8].try_into().unwrap_or_default());
         let deployment = xxh3_64_with_seed(options.deployment.as_bytes(), seed);
@@ -82,7 +88,8 @@ impl Store {
             online: AtomicBool::new(true),
             is_disk_full: AtomicBool::new(false),
             alone: AtomicBool::new(false),
-            seen_epoch: AtomicU64::new(0),
+            leaving: Mutex::new(()),
+            seen_epoch: AtomicU64::new(seen_epoch),
             next_lease: AtomicU64::new(u64::from(fastrand::u32(1..)) << 16),
             reads: AtomicU64::new(0),
             writes: AtomicU64::new(0),
@@ -112,21 +119,29 @@ fn join_or_recover(v1: &OwnedFd, is_first: bool, boot: u64) -> Result<Found, Bro
         other => other?,
     };
     if !is_first {
-        let frames = log.frames(HEAD, log.commit.end)?;
         let shared = Shared::join(v1, log.head.era).map_err(|e| match e.kind() {
             io::ErrorKind::InvalidData => Broken::Damaged("the shared file is wrong"),
             io::ErrorKind::NotFound => Broken::Damaged("the shared file is missing"),
             _ => Broken::Io(e),
         })?;
-        // By one who died before he told of it: this one has the lock, and tells.
-        shared.log_generation.store(log.head.generation, machine::Ordering::SeqCst);
-        shared.log_end.store(log.commit.end, machine::Ordering::SeqCst);
+        // What was told of must be there. More may be, by one who died before he told of it: this one has the lock, and tells.
+        let (generation, end) = (log.head.generation, log.commit.end);
+        if shared.log_generation() > generation
+            || (shared.log_generation() == generation && shared.log_end(generation) > end)
+        {
+            return Err(Broken::Damaged("a commit is lost"));
+        }
+        let frames = log.frames(HEAD, end)?;
+        shared.set_log(generation, end);
         return Ok((log, frames, shared));
     }
-    let is_sure = log.commit.boot == boot && log.has_both_commits()?;
     let frames = log.recover(boot)?;
     let newest = newest_epoch(&frames).ok_or(Broken::Damaged("a frame means nothing"))?;
-    let epoch = log.commit.epoch_limit.max(newest) + if is_sure { 0 } else { GAP };
+    // Ahead of what may have been given out without being reserved, where the disk took nothing.
+    let epoch = log.commit.epoch_limit.max(newest).saturating_add(GAP);
+    if epoch >= MAX_EPOCH || log.commit.flushed > epoch {
+        return Err(Broken::Damaged("an epoch cannot be"));
+    }
     let shared = begin(v1, &mut log, epoch, newest, boot, false)?;
     Ok((log, frames, shared))
 }
@@ -180,8 +195,7 @@ fn begin(
     shared.latest.0.store(latest.max(commit.flushed), machine::Ordering::SeqCst);
     shared.flushed.store(commit.flushed, machine::Ordering::SeqCst);
     shared.epoch_limit.0.store(commit.epoch_limit, machine::Ordering::SeqCst);
-    shared.log_generation.store(log.head.generation, machine::Ordering::SeqCst);
-    shared.log_end.store(log.commit.end, machine::Ordering::SeqCst);
+    shared.set_log(log.head.generation, log.commit.end);
     Ok(shared)
 }
 
@@ -199,8 +213,9 @@ fn open_v1(directory: &Path) -> io::Result<OwnedFd> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
     let base = fs::open(directory, flags, Mode::empty())?;
-    make_dir(&base, V1)?;
-    let v1 = open_dir(&base, V1)?;
+    let inside = |e: io::Error| io::Error::other(format!("{V1}: {e}"));
+    make_dir(&base, V1).map_err(inside)?;
+    let v1 = open_dir(&base, V1).map_err(inside)?;
     let stat = fs::fstat(&v1)?;
     let refused = |why: String| io::Error::new(io::ErrorKind::PermissionDenied, why);
     if stat.st_uid != rustix::process::geteuid().as_raw() {

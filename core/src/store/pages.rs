@@ -37,6 +37,8 @@ impl Store {
         match codec::decode(&bytes, self.era, &self.deployment, full_key) {
             // What is from the future outlived the epochs of its time: nobody knows what was invalidated since.
             Ok(entry) if entry.started <= self.epoch() => {
+                // Notices that the directory is replaced, also where this process writes nothing.
+                self.keep_house();
                 self.reads.fetch_add(1, Ordering::Relaxed);
                 Some(entry)
             }
@@ -114,7 +116,6 @@ impl Store {
         let plain = self.key(path, b"");
         self.remove_older(&plain, epoch);
         for place in self.files.variant_places(&plain.place).unwrap_or_default() {
-            // One lock for all of them: what is lost to a race is a file that counts as removed.
             let Some(_locked) = self.lock_stripe(&plain) else { return };
             let head = self.files.read_head(&place).ok().flatten();
             if head.is_some_and(|h| h.started < epoch) {
@@ -155,7 +156,7 @@ impl Store {
     }
 
     /// A new version of a key; with the lock of its stripe held.
-    fn bump(&self, key: &StoreKey) -> u32 {
+    pub(crate) fn bump(&self, key: &StoreKey) -> u32 {
         let slot = &self.shared.versions[key.slot() as usize];
         slot.fetch_add(1, machine::Ordering::AcqRel).wrapping_add(1)
     }

@@ -16,7 +16,7 @@ use crate::sync::machine::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 const NAME: &str = "shared";
 const MAGIC: u64 = u64::from_le_bytes(*b"isrshare");
 /// Grows with each change of the layout.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Keys share this many version slots.
 pub(crate) const SLOTS: u32 = 65_536;
 /// Leases, and with them renders on the machine, at a time.
@@ -41,9 +41,10 @@ pub(crate) struct Layout {
     pub(crate) epoch: Line<AtomicU64>,
     /// Up to here epochs may be given out; a restart begins there.
     pub(crate) epoch_limit: Line<AtomicU64>,
-    /// What the log was when something was last written to it.
-    pub(crate) log_generation: AtomicU64,
-    pub(crate) log_end: AtomicU64,
+    /// Which log is in use.
+    log_generation: AtomicU64,
+    /// Where the logs of even and of odd generations end.
+    log_ends: [AtomicU64; 2],
     /// Whatever began before counts as removed: an invalidation could not be written.
     pub(crate) flushed: AtomicU64,
     /// Bytes of all page files, as far as counted.
@@ -153,6 +154,27 @@ impl Shared {
     /// Whether it is still what was mapped: no zero pages in place of a truncated file.
     pub(crate) fn is_alive(&self) -> bool {
         self.magic.load(Ordering::SeqCst) == MAGIC
+    }
+
+    /// Says to all who have it mapped that it cannot be used.
+    pub(crate) fn kill(&self) {
+        self.magic.store(0, Ordering::SeqCst);
+    }
+
+    /// Which log is in use.
+    pub(crate) fn log_generation(&self) -> u64 {
+        self.log_generation.load(Ordering::SeqCst)
+    }
+
+    /// Where the log of a generation ends, while it is in use.
+    pub(crate) fn log_end(&self, generation: u64) -> u64 {
+        self.log_ends[generation as usize % 2].load(Ordering::SeqCst)
+    }
+
+    /// Tells all processes where the log ends. The end first: who sees that a log is in use must not take another's end.
+    pub(crate) fn set_log(&self, generation: u64, end: u64) {
+        self.log_ends[generation as usize % 2].store(end, Ordering::SeqCst);
+        self.log_generation.store(generation, Ordering::SeqCst);
     }
 
     /// Whether the file is still the one at its place.

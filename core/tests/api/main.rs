@@ -4,6 +4,8 @@ mod bad_input;
 mod bounds;
 mod clock;
 mod close;
+mod damage;
+mod directory;
 mod flight;
 mod headers;
 mod jobs;

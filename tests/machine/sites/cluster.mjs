@@ -5,6 +5,8 @@ import { fileURLToPath } from 'node:url';
 
 const WORKERS = 4;
 
+// Otherwise the primary accepts, and a connection that it hands to a worker which is being killed stays open for ever.
+cluster.schedulingPolicy = cluster.SCHED_NONE;
 cluster.setupPrimary({
   exec: fileURLToPath(new URL('../../../examples/node/server.mjs', import.meta.url)),
   args: process.argv.slice(2),
@@ -16,7 +18,10 @@ cluster.on('exit', () => {
 for (const signal of ['SIGTERM', 'SIGINT']) {
   process.once(signal, () => {
     stopping = true;
-    for (const worker of Object.values(cluster.workers)) worker.kill(signal);
+    for (const worker of Object.values(cluster.workers)) {
+      worker.process.kill(signal);
+      worker.disconnect(); // the channel would keep it alive
+    }
   });
 }
 for (let i = 0; i < WORKERS; i += 1) cluster.fork();

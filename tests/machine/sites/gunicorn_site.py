@@ -63,7 +63,7 @@ class Server(BaseApplication):
             "workers": WORKERS,
             "worker_class": "gthread",
             "threads": 16,
-            "preload_app": False,
+            "preload_app": True,
             "graceful_timeout": 5,
             "loglevel": "error",
             "when_ready": self.when_ready,
@@ -79,7 +79,7 @@ class Server(BaseApplication):
 
     def when_ready(self, arbiter):
         port = arbiter.LISTENERS[0].sock.getsockname()[1]
-        print(f"listening on http://127.0.0.1:{port}\nprerendered 0 pages", flush=True)
+        print(f"listening on http://127.0.0.1:{port}\nprerendered {self.prerendered} pages", flush=True)
 
 
 def main():

@@ -36,6 +36,16 @@ cache
     .page('/old', () => redirect('/new', 308))
     .page('/bytes', (job: RenderJob) => Buffer.from(job.path));
 
+const kept = new Cache({
+    directory: '/var/cache/site',
+    maxDiskBytes: 1 << 30,
+    durable: true,
+    onTrouble: async (error) => console.error(error.kind === 'store', error.code),
+});
+await kept.close();
+// @ts-expect-error: it is true or false.
+new Cache({ directory: '/var/cache/site', durable: 1 });
+
 const answer: Answer = await cache.get('/blog/1', { variant: { lang: 'de' } });
 const there: Answer | undefined = cache.tryGet('/blog/1');
 const body: Buffer = answer.body;
