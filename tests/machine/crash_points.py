@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Kills a process at every system call of an operation, one after the other, and looks at what it leaves behind.
 
-The random kills of `crash.py` rarely hit the moments that matter; here none is left out. strace ends the process as one
-of its threads enters its N-th call of a kind, for all kinds and N = 1, 2, ... until the operation gets through. A second process has the
-directory open all the while; a third opens it after the kill; a fourth when all others are gone.
+The random kills of `crash.py` rarely hit the moments that matter; here none is left out. strace ends the process as
+one of its threads enters its N-th call of a kind, for all kinds and N = 1, 2, ... until the operation gets through.
+A second process has the directory open all the while; a third opens it after the kill; a fourth when all others are
+gone.
 """
 
 import contextlib
@@ -18,8 +19,8 @@ from machine import Gone, Machine, until
 
 # Whatever changes the directory, and what lies between two changes.
 CALLS = (
-    "openat mkdirat renameat unlinkat utimensat fallocate ftruncate pwrite64 write fsync fdatasync newfstatat pread64 read "
-    "mmap close fcntl futex"
+    "openat mkdirat renameat unlinkat utimensat fallocate ftruncate pwrite64 write fsync fdatasync newfstatat pread64 "
+    "read mmap close fcntl futex"
 ).split()
 # In `make test` only every so many-th moment is tried.
 STEP = int(os.environ.get("LIBISR_CRASH_STEP", "1"))
@@ -108,7 +109,7 @@ class Operations(Sweep):
     """One process has the directory open while another is killed in the middle of an operation."""
 
     def check(self, prepare, operation, look, opens=False):
-        """`prepare(a, b)` brings about the state before, `operation(a)` is interrupted, `look(worker, done)` says what is."""
+        """`prepare(a, b)` makes the state before, `operation(a)` is interrupted, `look(worker, done)` says what is."""
         self.sweep(lambda *moment: self.interrupt(*moment, prepare, operation, look, opens))
 
     def interrupt(self, name, call, n, prepare, operation, look, opens):

@@ -197,9 +197,7 @@ class Failure(Machine):
         self.assertEqual([answer["value"] for answer in answers], ["k #2"] * 2)
 
     def test_a_leader_whose_cache_is_closed_is_replaced_at_once(self):
-        answers = self.check_replaced_at_once(
-            "/p/1", lambda w: w.begin_get("/p/1"), lambda w: w.begin("close", secs=0)
-        )
+        answers = self.check_replaced_at_once("/p/1", lambda w: w.begin_get("/p/1"), lambda w: w.begin("close", secs=0))
         for answer in answers:
             self.assertIn(answer["cache"], ("miss", "hit"))
             self.assertEqual(answer["body"], "/p/1 #2")
@@ -281,7 +279,7 @@ class Cycles(Machine):
     """Renders in two processes that wait for each other end: with an error or an answer, not with a time-out."""
 
     def check(self, one, other, ask_one, ask_other):
-        """`a` renders `/p/a` and asks `ask_one` inside; `b` renders or loads what that is, and asks for `/p/a` inside."""
+        """`a` renders `/p/a` and asks `ask_one` inside; `b` renders or loads that, and asks for `/p/a` inside."""
         a, b = self.several(2)
         self.origin.hold("/p/a", other)
         first = a.begin_get("/p/a")

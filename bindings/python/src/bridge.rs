@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use isr_core::{Error, ErrorKind};
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 
 use crate::errors::{OrRaise, exception, invalid, raise};
 use crate::guard::call;
 use crate::held::Held;
+use crate::lookups::Lookups;
 use crate::thread::attached;
 
 /// What the core calls with an outcome.
@@ -50,16 +50,14 @@ pub fn block<T: Send + 'static>(py: Python<'_>, start: impl FnOnce(Done<T>) + Se
 }
 
 fn on_main_thread(py: Python<'_>) -> PyResult<bool> {
-    static MAIN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    static CURRENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let main = MAIN.import(py, "threading", "main_thread")?.call0()?;
-    CURRENT.import(py, "threading", "get_ident")?.call0()?.eq(main.getattr("ident")?)
+    let lookups = Lookups::get(py)?;
+    let main = lookups.main_thread.bind(py).call0()?;
+    lookups.get_ident.bind(py).call0()?.eq(main.getattr("ident")?)
 }
 
 /// Refuses a call that would block a running event loop, and perhaps wait for it.
 pub fn not_in_a_loop(py: Python<'_>, instead: &str) -> PyResult<()> {
-    static RUNNING: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    if RUNNING.import(py, "asyncio", "_get_running_loop")?.call0()?.is_none() {
+    if Lookups::get(py)?.running_loop.bind(py).call0()?.is_none() {
         return Ok(());
     }
     Err(invalid(format!(
@@ -125,13 +123,12 @@ fn settle(
     future: &Py<PyAny>,
     outcome: PyResult<Py<PyAny>>,
 ) -> PyResult<()> {
-    static SETTLE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let (value, error) = match outcome {
         Ok(value) => (value, py.None()),
         Err(e) => (py.None(), e.into_value(py).into_any()),
     };
     let args = (event_loop, future, value, error).into_pyobject(py)?;
-    call(SETTLE.import(py, "libisr._loops", "settle")?, &args).map(drop)
+    call(Lookups::get(py)?.settle.bind(py), &args).map(drop)
 }
 
 /// Starts something that must not block: `(value, None)` where it was done at once, else `(None, future)`.

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use isr_core::{Error, ErrorKind, Lifetime, OptionValue, ParamValue, Params, Variant};
 use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{
     PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMapping, PyMemoryView,
-    PyString, PyTuple, PyType,
+    PyString, PyTuple,
 };
 
 use crate::errors::{OrRaise, invalid, raise, show, wrong_type};
+use crate::lookups::Lookups;
 
 /// An argument that may be left out, where `None` is a value of its own: its default is `...`.
 pub struct Arg<'py>(Option<Bound<'py, PyAny>>);
@@ -126,15 +126,10 @@ fn seconds(what: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<f64>> {
     if value.is_instance_of::<PyInt>() || value.is_instance_of::<PyFloat>() {
         return number(what, value).map(Some);
     }
-    if value.is_instance(timedelta(value.py())?)? {
+    if value.is_instance(Lookups::get(value.py())?.timedelta.bind(value.py()))? {
         return value.call_method0("total_seconds")?.extract().map(Some);
     }
     Err(wrong_type(what, RULE, value))
-}
-
-fn timedelta(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
-    static TIMEDELTA: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    Ok(TIMEDELTA.import(py, "datetime", "timedelta")?.as_any())
 }
 
 fn number(what: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {

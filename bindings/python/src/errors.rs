@@ -6,10 +6,10 @@ use std::sync::Arc;
 use isr_core::{Error, ErrorKind};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyString};
+use pyo3::types::PyString;
 
 use crate::held::Held;
+use crate::lookups::Lookups;
 
 /// The exception of a callback, as it travels through the core to all who waited.
 struct Cause(Held);
@@ -19,14 +19,9 @@ pub fn table() -> Vec<(&'static str, i32, u16)> {
     ErrorKind::ALL.iter().map(|k| (k.name(), k.code(), k.http_status())).collect()
 }
 
-fn classes(py: Python<'_>) -> PyResult<&Bound<'_, PyDict>> {
-    static CLASSES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
-    CLASSES.import(py, "libisr._errors", "BY_KIND")
-}
-
 /// The exception for an error, with the callback's own exception as its cause.
 pub fn exception<'py>(py: Python<'py>, error: &Error) -> PyResult<Bound<'py, PyAny>> {
-    let class = classes(py)?.as_any().get_item(error.kind().name())?;
+    let class = Lookups::get(py)?.errors_by_kind.bind(py).get_item(error.kind().name())?;
     let exception = class.call1((error.message(),))?;
     let cause = error.cause().and_then(|c| c.downcast_ref::<Cause>());
     if let Some(cause) = cause {

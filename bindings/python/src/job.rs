@@ -13,6 +13,7 @@ use crate::data;
 use crate::errors::{OrRaise, failed, failure};
 use crate::guard::{call, guard};
 use crate::held::Held;
+use crate::lookups::Lookups;
 use crate::page::{Page, page_of};
 use crate::thread::attached;
 
@@ -35,7 +36,7 @@ pub fn current(py: Python<'_>) -> PyResult<&Bound<'_, PyAny>> {
 
 /// The render or load in which this code runs.
 pub fn within(py: Python<'_>) -> PyResult<Option<isr_core::Context>> {
-    let context = current(py)?.call_method0(pyo3::intern!(py, "get"))?;
+    let context = Lookups::get(py)?.current.bind(py).call0()?;
     match context.cast::<Context>() {
         // One of the process that was forked is none here.
         Ok(context) => {

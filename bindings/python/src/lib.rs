@@ -11,6 +11,7 @@ mod errors;
 mod guard;
 mod held;
 mod job;
+mod lookups;
 mod page;
 mod result;
 mod route;
@@ -33,15 +34,17 @@ mod _libisr {
     #[pymodule_export]
     use crate::job::{Context, LoadJob, RenderJob};
     #[pymodule_export]
+    use crate::lookups::prepare;
+    #[pymodule_export]
     use crate::page::{Answer, Page};
     #[pymodule_export]
     use crate::result::Result_;
     #[pymodule_export]
     use crate::route::canonical_path;
     #[pymodule_export]
-    use crate::thread::interpreter_exits;
-    #[pymodule_export]
-    use crate::trouble::after_fork;
+    use crate::thread::{
+        after_fork_in_child, after_fork_in_parent, before_fork, interpreter_exits,
+    };
 
     use super::*;
 

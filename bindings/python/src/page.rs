@@ -7,12 +7,12 @@ use isr_core::http::Conditions;
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyMemoryView, PyString, PyType};
+use pyo3::types::{PyMemoryView, PyString};
 
 use crate::convert::text;
 use crate::errors::{invalid, wrong_type};
 use crate::guard::guard;
+use crate::lookups::Lookups;
 
 /// A stored response: immutable, readable from any thread, alive as long as this object or a view of its body.
 #[pyclass(frozen, module = "libisr")]
@@ -193,7 +193,8 @@ impl Answer {
                 _page: core.page().clone(),
             };
             let view = PyMemoryView::from(Bound::new(py, body)?.as_any())?;
-            head_class(py)?.call1((head.status, head.headers, view, head.content_length))
+            let class = Lookups::get(py)?.head.bind(py);
+            class.call1((head.status, head.headers, view, head.content_length))
         })
     }
 
@@ -210,14 +211,9 @@ impl Answer {
     }
 }
 
-fn head_class(py: Python<'_>) -> PyResult<&Bound<'_, PyType>> {
-    static HEAD: PyOnceLock<Py<PyType>> = PyOnceLock::new();
-    HEAD.import(py, "libisr._types", "Head")
-}
-
 /// One of a page's bodies (plain, or in an encoding), or nothing.
 #[pyclass(frozen, module = "libisr._libisr")]
-struct Slice {
+pub struct Slice {
     start: *const u8,
     length: usize,
     _page: Arc<isr_core::Page>,

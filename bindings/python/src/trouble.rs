@@ -70,8 +70,7 @@ pub fn finish_telling(py: Python<'_>) {
     });
 }
 
-/// Told by `os.register_at_fork`, in the child: none of those threads is there.
-#[pyfunction(name = "_after_fork")]
-pub fn after_fork() {
+/// In a forked child none of those threads is there.
+pub fn forget_telling() {
     TELLING.store(0, Ordering::Release);
 }

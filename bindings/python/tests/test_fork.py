@@ -280,8 +280,8 @@ def child():
     cache.revalidate_tag("t")
     assert cache.close()
 
-threads = [threading.Thread(target=hammer, args=(n,)) for n in (0, 1000)]
-threads.append(threading.Thread(target=lambda: asyncio.run(ahammer())))
+threads = [threading.Thread(target=hammer, args=(n,), daemon=True) for n in (0, 1000)]
+threads.append(threading.Thread(target=lambda: asyncio.run(ahammer()), daemon=True))
 for thread in threads:
     thread.start()
 for _ in range(50):
@@ -296,6 +296,15 @@ print("parent")
 
 def test_forks_under_load() -> None:
     assert run(CHILD + LOAD, timeout=300) == "parent\n"
+
+
+def test_nothing_is_looked_up_late() -> None:
+    # A child would wait for ever for a thread of the parent that was at it.
+    sources = (Path(__file__).parent.parent / "src").glob("*.rs")
+    late = [
+        s.name for s in sources if re.search(r"static \w+: (PyOnceLock|OnceLock|LazyLock)|intern!\(", s.read_text())
+    ]
+    assert sorted(late) == ["job.rs", "lookups.rs"], "only what the import fills"
 
 
 WORKERS = 4

@@ -89,6 +89,23 @@ impl Files {
         })
     }
 
+    /// Removes what a former owner of this seat left in `tmp/` when it was killed in the middle of a write. The janitor cannot: it
+    /// takes them for the new owner's.
+    ///
+    /// # Errors
+    /// Of the system; what is left then goes when it is a day old.
+    pub(crate) fn clear_leftovers(&self, seat: u32) -> io::Result<()> {
+        let dirs = self.dirs.read().clone();
+        let of_seat = format!("{seat}-");
+        for entry in Dir::read_from(&dirs.tmp)? {
+            let name = entry?.file_name().to_bytes().to_vec();
+            if name.starts_with(of_seat.as_bytes()) {
+                unlink(&dirs.tmp, &name)?;
+            }
+        }
+        Ok(())
+    }
+
     /// All bytes of a page's file, and notes the use; none if there is no file.
     ///
     /// # Errors

@@ -101,6 +101,8 @@ impl Store {
             v1,
         });
         store.clear_leases_of_seat();
+        // What stays is the janitor's.
+        let _ = store.files.clear_leftovers(seat);
         if store.troubles.has_untold() {
             store.keep_house();
         }

@@ -342,10 +342,15 @@ atexit.register(_close_all)
 
 def _after_fork() -> None:
     """The core makes anew by itself what a child needs; here go the loops and what they run."""
-    _libisr._after_fork()
+    _libisr._after_fork_in_child()
     _loops.after_fork()
     for cache in list(_open):
         cache._loops.after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork)
+os.register_at_fork(
+    before=_libisr._before_fork,
+    after_in_parent=_libisr._after_fork_in_parent,
+    after_in_child=_after_fork,
+)
+_libisr._prepare()

@@ -92,6 +92,19 @@ fn what_is_written_is_read_replaced_and_removed() {
 }
 
 #[test]
+fn leftovers_of_a_seat_are_removed_by_its_next_owner() {
+    let g = Ground::new();
+    for name in ["3-1", "3-77", "33-1", "4-3", "3", "x"] {
+        std::fs::write(g.dir.path().join("tmp").join(name), b"half a page").unwrap();
+    }
+    g.files.clear_leftovers(3).unwrap();
+    let left = g.dir.path().join("tmp").read_dir().unwrap().map(|e| e.unwrap().file_name());
+    let mut left: Vec<_> = left.map(|name| name.into_string().unwrap()).collect();
+    left.sort();
+    assert_eq!(left, ["3", "33-1", "4-3", "x"]);
+}
+
+#[test]
 fn another_deployment_and_another_opening() {
     let g = Ground::new();
     g.write(&plain("/a"), b"one", NOW).unwrap();
