@@ -7,8 +7,8 @@ SHELL := /bin/bash
 
 PY := .venv/bin/python
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-# gcc's headers and libraries for the C tests and the example site, and valgrind.
-APT := g++ libkainjow-mustache-dev libmicrohttpd-dev libsqlite3-dev nlohmann-json3-dev pkg-config valgrind
+# gcc's headers and libraries for the C tests and the example site, valgrind, and what the tests with real processes need.
+APT := g++ libkainjow-mustache-dev libmicrohttpd-dev libsqlite3-dev nlohmann-json3-dev pkg-config strace util-linux valgrind
 CFLAGS_C := -O2 -g -Wall -Wextra -Wpedantic -Werror -Iinclude
 RELEASE := target/release
 CORE_SOURCES := $(shell find core/src core/Cargo.toml Cargo.toml Cargo.lock -name '*.rs' -o -name 'Cargo.*' 2>/dev/null)
@@ -77,9 +77,10 @@ demo: site ## The example site from C, Python and Node: walk through the story (
 
 # ---- tests --------------------------------------------------------------------------------------------------------
 
-.PHONY: test lint test-core test-model test-c test-python test-node test-site test-servers test-demo scenarios test-directory runners
+.PHONY: test lint test-core test-model test-machine test-c test-python test-node test-site test-servers test-demo scenarios \
+    test-directory runners
 # The scenarios come last: their closing line counts.
-test: setup lint test-core test-model test-c test-python test-node test-site test-servers test-demo test-directory scenarios ## Everything
+test: setup lint test-core test-model test-machine test-c test-python test-node test-site test-servers test-demo test-directory scenarios ## Everything
 
 lint: build-python build-node ## Formats, clippy, ruff, mypy
 	cargo fmt --all --check
@@ -92,6 +93,20 @@ test-core: build/.apt ## Unit, property and many-threads tests of the core
 
 test-model: build/.apt ## Model checks of the core's concurrency (shuttle)
 	cargo test --locked -q -p libisr-core --profile shuttle --features shuttle --test shuttle
+
+WORKER := $(RELEASE)/examples/worker
+
+.PHONY: worker
+worker: build/.apt
+	cargo build --release --locked -q -p libisr-core --example worker
+
+test-machine: worker ## Processes that share a directory, killed at every system call and at random; damage
+	cd tests/machine && LIBISR_WORKER=$(CURDIR)/$(WORKER) python3 -m unittest test_shared test_one_render test_damage crash_points
+	LIBISR_WORKER=$(CURDIR)/$(WORKER) python3 tests/machine/crash.py --rounds 1 --seconds 10
+
+.PHONY: test-crash
+test-crash: worker ## The long kill loop (ARGS='--rounds 20 --seconds 30'; --help)
+	LIBISR_WORKER=$(CURDIR)/$(WORKER) python3 tests/machine/crash.py $(ARGS)
 
 test-c: build/.apt ## The C library: ABI, header, symbols, valgrind
 	cargo test --locked -q -p libisr --features testing

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Kills processes that share a directory, at random instants, and checks every answer that any of them gave.
 
-Workers (`worker storm`) read, render and invalidate as fast as they can; a mapped file outside of the cache knows what is
-true and what has been promised (see `core/examples/worker/storm`). Processes are killed with -9 and started again at once,
-stopped for longer than a render may take and continued, and now and then killed all together. After each round all must be
-calm: every page can be rendered in time, one render on the machine for one page, nothing promised is lost, and all is there
-after a restart. Prints TAP.
+Workers (`worker storm`) read, render and invalidate as fast as they can; a mapped file outside of the cache knows
+what is true and what has been promised (see `core/examples/worker/storm`). Processes are killed with -9 and started
+again at once, stopped for longer than a render may take and continued, and now and then killed all together. After
+each round all must be calm: every page can be rendered in time, one render on the machine for one page, nothing
+promised is lost, and all is there after a restart. Prints TAP.
 """
 
 import argparse

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Kills a process at every system call of an operation, one after the other, and looks at what it leaves behind.
 
-The random kills of `crash.py` rarely hit the moments that matter; here none is left out. strace ends the process as one
-of its threads enters its N-th call of a kind, for all kinds and N = 1, 2, ... until the operation gets through. A second
-process has the directory open all the while; a third opens it after the kill; a fourth when all others are gone.
+The random kills of `crash.py` rarely hit the moments that matter; here none is left out. strace ends the process as
+one of its threads enters its N-th call of a kind, for all kinds and N = 1, 2, ... until the operation gets through.
+A second process has the directory open all the while; a third opens it after the kill; a fourth when all others are
+gone.
 """
 
 import contextlib

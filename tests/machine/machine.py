@@ -1,7 +1,7 @@
 """Processes that share a directory, and the origin whose pages they render: the test itself.
 
-A worker (`core/examples/worker`) does as it is told over a pipe. Its renders and loads come back as events, and wait until
-the origin here ends them: so a test decides what happens in which order, without sleeping.
+A worker (`core/examples/worker`) does as it is told over a pipe. Its renders and loads come back as events, and
+wait until the origin here ends them: so a test decides what happens in which order, without sleeping.
 """
 
 import collections

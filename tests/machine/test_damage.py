@@ -1,4 +1,4 @@
-"""Files that are damaged, at rest and in use: what is served stays right, trouble is told once, and all goes on (section 11)."""
+"""Files that are damaged, at rest and in use: what is served stays right, trouble is told once, all goes on."""
 
 import os
 import pathlib
@@ -269,7 +269,7 @@ class Folders(Damage):
 
 
 class LogAtRest(Damage):
-    """The log of invalidations is damaged while nobody uses it: what it said is known, or nothing that is stored is served."""
+    """The log of invalidations is damaged while nobody uses it: what it said is known, or nothing stored is served."""
 
     # What each page is when nothing is damaged.
     STATES = {"/p/1": "expired", "/p/2": "missing", "/p/3": "fresh", "/p/4": "stale", "/p/5": "expired"}
