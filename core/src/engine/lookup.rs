@@ -38,15 +38,19 @@ impl Engine {
         let version = store.version(key.slot());
         let page = match own {
             Some(own) if own.version() == (key.slot(), version) => Some(own),
-            Some(own) => {
-                // Another key of the slot was stored, or this one.
-                let is_newest = store.started(&key).is_none_or(|s| s <= own.started());
-                let newer = if is_newest { None } else { self.load(what, &key, version) };
-                if newer.is_none() {
+            // Another key of the slot was stored, or this one.
+            Some(own) => match store.started(&key) {
+                Ok(started) if started.is_none_or(|s| s <= own.started()) => {
                     own.set_version(key.slot(), version);
+                    Some(own)
                 }
-                newer.or(Some(own))
-            }
+                Ok(_) => self.load(what, &key, version).or(Some(own)),
+                // Looked at again at the next request.
+                Err(e) => {
+                    store.trouble_read(&key, &e);
+                    Some(own)
+                }
+            },
             None => self.load(what, &key, version),
         };
         Found { page, key: Some(key), version }

@@ -1,6 +1,6 @@
 //! Pages and data entries in the directory.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 
 use crate::page::Page;
 use crate::store::codec::{self, Entry, Unusable};
@@ -30,7 +30,7 @@ impl Store {
         let bytes = match self.files.read(&key.place, self.max_file_bytes, self.clock.now()) {
             Ok(bytes) => bytes?,
             Err(e) => {
-                self.trouble(Trouble::Read, format_args!("{}: {e}", key.place));
+                self.trouble_read(key, &e);
                 return None;
             }
         };
@@ -51,10 +51,17 @@ impl Store {
         }
     }
 
-    /// The epoch at which the stored entry of a key began.
-    pub(crate) fn started(&self, key: &StoreKey) -> Option<u64> {
-        let head = self.files.read_head(&key.place).ok().flatten()?;
-        (head.era == self.era).then_some(head.started)
+    pub(crate) fn trouble_read(&self, key: &StoreKey, why: &io::Error) {
+        self.trouble(Trouble::Read, format_args!("{}: {why}", key.place));
+    }
+
+    /// The epoch at which the stored entry of a key began; none where there is none.
+    ///
+    /// # Errors
+    /// Of the system: then nobody knows.
+    pub(crate) fn started(&self, key: &StoreKey) -> io::Result<Option<u64>> {
+        let head = self.files.read_head(&key.place)?;
+        Ok(head.filter(|head| head.era == self.era).map(|head| head.started))
     }
 
     /// Stores a page unless a newer one is there. It has its version afterwards.
@@ -71,15 +78,11 @@ impl Store {
             return Saved::No;
         }
         self.keep_house();
-        if self.is_full() {
-            return Saved::No;
-        }
         let bytes = codec::encode(page, self.era, &self.deployment);
-        if bytes.len() as u64 > self.max_file_bytes.min(self.max_disk_bytes) {
-            return Saved::No;
-        }
+        let fits = bytes.len() as u64 <= self.max_file_bytes.min(self.max_disk_bytes);
         let Some(_locked) = self.lock_stripe(key) else { return Saved::No };
-        let stored = self.started(key);
+        // What cannot be looked at can be replaced.
+        let stored = self.started(key).ok().flatten();
         if stored.is_some_and(|started| started > page.started()) {
             return Saved::Older;
         }
@@ -88,6 +91,10 @@ impl Store {
             && self.files.variants(&key.place).is_ok_and(|n| n >= max_variants)
         {
             return Saved::TooManyVariants;
+        }
+        // In place of another one it takes little more room.
+        if (self.is_full() && stored.is_none()) || !fits {
+            return self.not_saved(key, stored);
         }
         match self.files.write(&key.place, &bytes, self.seat, self.durable, self.clock.now()) {
             Ok(growth) => {
@@ -102,9 +109,18 @@ impl Store {
                 let full = matches!(e.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded);
                 self.is_disk_full.fetch_or(full, Ordering::Relaxed);
                 self.housekeeping.wake();
-                Saved::No
+                self.not_saved(key, stored)
             }
         }
+    }
+
+    /// Whoever does not have the newer page in memory is not to be served the older one from the disk.
+    fn not_saved(&self, key: &StoreKey, stored: Option<u64>) -> Saved {
+        if stored.is_some() {
+            self.remove_file(key);
+            self.bump(key);
+        }
+        Saved::No
     }
 
     /// Removes the files of a path and of its variants, as far as they began before `epoch`. They count as removed anyhow:
@@ -126,7 +142,7 @@ impl Store {
 
     fn remove_older(&self, key: &StoreKey, epoch: u64) {
         let Some(_locked) = self.lock_stripe(key) else { return };
-        if self.started(key).is_some_and(|started| started < epoch) {
+        if self.started(key).is_ok_and(|started| started.is_some_and(|s| s < epoch)) {
             self.remove_file(key);
             self.bump(key);
         }
