@@ -1,4 +1,6 @@
-"""Small file systems for one test, in a mount namespace of this process and its children: nothing of them is left behind."""
+"""Small file systems for one test, in a mount namespace of this process and its children: nothing of them is left
+behind.
+"""
 
 import contextlib
 import ctypes

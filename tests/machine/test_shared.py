@@ -2,7 +2,7 @@
 
 import unittest
 
-from machine import until, PATIENCE, Machine
+from machine import PATIENCE, Machine, until
 
 
 class Pages(Machine):

@@ -1,4 +1,6 @@
-"""What a process needs is missing: room, inodes, rights, descriptors. Served answers stay right, and it works again (section 11)."""
+"""What a process needs is missing: room, inodes, rights, descriptors. Served answers stay right, and it works
+again (section 11).
+"""
 
 import contextlib
 import os
