@@ -1,7 +1,8 @@
 //! What a request gets: a page, and how it came about.
 
 use std::ffi::{CStr, c_char};
-use std::sync::OnceLock;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use isr_core::{Answer, CacheWord, State};
 
@@ -18,11 +19,39 @@ handle!(isr_answer, AnswerValue, b"isranswr");
 
 pub(crate) struct AnswerValue {
     pub(crate) answer: Answer,
-    page: OnceLock<Owned<isr_page>>,
+    /// Made when it is asked for; null before. A lock in its place could be taken for good in a forked child.
+    page: AtomicPtr<isr_page>,
+}
+
+impl AnswerValue {
+    fn page(&self) -> *const isr_page {
+        let there = self.page.load(Ordering::Acquire);
+        if !there.is_null() {
+            return there;
+        }
+        let made = Owned::new(self.answer.page().clone());
+        let set = self.page.compare_exchange(
+            ptr::null_mut(),
+            made.as_ptr(),
+            Ordering::AcqRel,
+            Ordering::Acquire,
+        );
+        match set {
+            Ok(_) => made.into_ptr(),
+            Err(other) => other,
+        }
+    }
+}
+
+impl Drop for AnswerValue {
+    fn drop(&mut self) {
+        // SAFETY: NULL, or the reference that `page` put here.
+        let _ = unsafe { release(*self.page.get_mut()) };
+    }
 }
 
 pub(crate) fn new(answer: Answer) -> *mut isr_answer {
-    open(AnswerValue { answer, page: OnceLock::new() })
+    open(AnswerValue { answer, page: AtomicPtr::new(ptr::null_mut()) })
 }
 
 /// How an answer came about.
@@ -134,9 +163,7 @@ pub unsafe extern "C" fn isr_answer_unref(answer: *mut isr_answer) -> isr_status
 pub unsafe extern "C" fn isr_answer_page(answer: *const isr_answer) -> *const isr_page {
     guard::value(std::ptr::null(), || {
         // SAFETY: the header demands NULL or a live handle.
-        let value = unsafe { get(answer) }?;
-        let page = value.page.get_or_init(|| Owned::new(value.answer.page().clone()));
-        Ok(page.as_ptr().cast_const())
+        Ok(unsafe { get(answer) }?.page())
     })
 }
 

@@ -1,6 +1,7 @@
 //! The cache: open, invalidate, look inside, close.
 
-use std::sync::OnceLock;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
 use std::thread::Thread;
 use std::time::Duration;
 
@@ -54,7 +55,7 @@ pub unsafe extern "C" fn isr_cache_open(
             locked(unsafe { get(options) }?).clone()
         };
         out.write(open(Cache::open(options)?));
-        HOST.get_or_init(std::thread::current);
+        keep_host();
         Ok(())
     })
 }
@@ -189,7 +190,18 @@ pub unsafe extern "C" fn isr_remove(
 
 /// Rust's handle of the thread that opened the first cache, as a rule the host's main one. Rust keeps it until the process ends,
 /// by a pointer into its middle; this one to its start tells leak checkers that it is not lost.
-static HOST: OnceLock<Thread> = OnceLock::new();
+static HOST: AtomicPtr<Thread> = AtomicPtr::new(ptr::null_mut());
+
+fn keep_host() {
+    if !HOST.load(Ordering::Relaxed).is_null() {
+        return;
+    }
+    let own = Box::into_raw(Box::new(std::thread::current()));
+    if HOST.compare_exchange(ptr::null_mut(), own, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+        // SAFETY: from the box above, and nobody else has seen it.
+        drop(unsafe { Box::from_raw(own) });
+    }
+}
 
 /// How long a cache that was not closed is waited for when it is freed.
 const FREE_WAITS: Duration = Duration::from_secs(10);

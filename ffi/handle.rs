@@ -200,6 +200,11 @@ impl<H: Handle> Owned<H> {
         unsafe { acquire(handle) }.map(Owned)
     }
 
+    /// The handle, with its reference.
+    pub(crate) fn into_ptr(self) -> *mut H {
+        std::mem::ManuallyDrop::new(self).0
+    }
+
     /// The handle, borrowed.
     pub(crate) fn as_ptr(&self) -> *mut H {
         self.0

@@ -2,7 +2,7 @@
 
 import unittest
 
-from machine import PATIENCE, Machine
+from machine import until, PATIENCE, Machine
 
 
 class Pages(Machine):
@@ -335,6 +335,20 @@ class Deployments(Machine):
         old.kill()
         new = self.worker(deployment="2")
         self.assert_answer(new.get("/p/1"), "miss", "/p/1 #2")
+
+    def test_the_pages_of_a_build_go_with_its_last_process(self):
+        old, old2, new = (self.worker(deployment=d) for d in "112")
+        for worker in (old, new):
+            worker.get("/p/1")
+        # The first pass of the janitor is over: it leaves what is in use.
+        until(lambda: new.call("stats")["disk_bytes"] > 0, "the janitor counts")
+        pages = self.home / "cache" / "v1" / "pages"
+        self.assertEqual(len(list(pages.iterdir())), 2)
+        old.kill()
+        self.assert_answer(old2.get("/p/1"), "hit", "/p/1 #1")
+        old2.kill()
+        until(lambda: len(list(pages.iterdir())) == 1, "the pages of the old build go")
+        self.assert_answer(new.get("/p/1"), "hit", "/p/1 #2")
 
 
 if __name__ == "__main__":

@@ -34,11 +34,12 @@ struct State {
 }
 
 impl Elsewhere {
-    pub(crate) fn close(&self) {
+    /// Nobody watches any more. Those who came since the others were given up are given up, too.
+    pub(crate) fn close(&self) -> Vec<Arc<Flight>> {
         let mut s = self.state.lock();
         s.closed = true;
-        s.flights.clear();
         self.changed.notify_all();
+        s.flights.drain(..).map(|(_, flight)| flight).collect()
     }
 
     /// After [`Elsewhere::close`]: waits for the thread; see [`Threads::join`].

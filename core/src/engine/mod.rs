@@ -258,7 +258,9 @@ impl Engine {
             let _ = self.fail(&flight, closed_error());
         }
         if first {
-            self.elsewhere.close();
+            for flight in self.elsewhere.close() {
+                let _ = self.fail(&flight, closed_error());
+            }
             self.timers.close();
             for (_, route) in self.routes.read().iter() {
                 route.drop_renderer();

@@ -10,7 +10,8 @@ use crate::store::janitor::{self, Ground};
 use crate::store::locks::{JANITOR, SEATS};
 use crate::store::trouble::Trouble;
 use crate::sync::atomic::Ordering;
-use crate::sync::{Condvar, Mutex, machine};
+use crate::sync::machine::{self, AtomicU64};
+use crate::sync::{Condvar, Mutex};
 use crate::threads::Threads;
 
 /// How often it looks whether the directory is still there.
@@ -19,6 +20,8 @@ const TICK: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(1);
 /// Ticks between two marks of what is used.
 const MARK_EVERY: u64 = 60;
+/// Ticks between two looks for a deployment whose last process has gone.
+const LOOK_EVERY: u64 = 2;
 /// Ticks between two passes of the janitor where nothing calls for one.
 const CLEAN_EVERY: u64 = 3600;
 
@@ -95,6 +98,22 @@ impl Store {
         }
     }
 
+    /// Whether the last process of a deployment has gone since this was last asked by any process.
+    fn was_deployment_left(&self) -> bool {
+        let is_left = |deployment: &&AtomicU64| {
+            let hash = deployment.load(machine::Ordering::SeqCst);
+            hash != 0 && !self.is_deployment_live(&format!("{hash:016x}"))
+        };
+        if !self.shared.deployments.iter().any(|d| is_left(&d)) {
+            return false;
+        }
+        // Nobody takes a seat meanwhile.
+        let Ok(_opening) = self.lock_log() else { return false };
+        let left: Vec<_> = self.shared.deployments.iter().filter(is_left).collect();
+        left.iter().for_each(|d| d.store(0, machine::Ordering::SeqCst));
+        !left.is_empty()
+    }
+
     /// Lets the janitor in, unless it is in another process.
     fn clean(&self) {
         let _only = match self.locks.try_lock(JANITOR) {
@@ -167,7 +186,9 @@ fn run(house: &Housekeeping, store: &Weak<Store>) {
         if store.is_online() && (too_much || ticks.is_multiple_of(MARK_EVERY)) {
             store.mark_used();
         }
-        if store.is_online() && (too_much || ticks.is_multiple_of(CLEAN_EVERY)) {
+        let is_due = ticks.is_multiple_of(CLEAN_EVERY)
+            || (ticks.is_multiple_of(LOOK_EVERY) && store.was_deployment_left());
+        if store.is_online() && (too_much || is_due) {
             store.clean();
         }
         ticks += 1;

@@ -66,10 +66,10 @@ impl Store {
         };
         let latest = shared.latest.0.load(machine::Ordering::SeqCst);
         let seen_epoch = shared.epoch.0.load(machine::Ordering::SeqCst);
-        drop(opening);
         let seed = u64::from_le_bytes(log.head.secret[..8].try_into().unwrap_or_default());
         let deployment = xxh3_64_with_seed(options.deployment.as_bytes(), seed);
         shared.deployments[seat as usize].store(deployment, machine::Ordering::SeqCst);
+        drop(opening);
         let files = Files::open(&v1, &format!("{deployment:016x}"))?;
         let store = Arc::new_cyclic(|me| Store {
             me: me.clone(),

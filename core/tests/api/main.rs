@@ -6,6 +6,7 @@ mod clock;
 mod close;
 mod damage;
 mod directory;
+mod directory_load;
 mod flight;
 mod headers;
 mod jobs;
