@@ -1,5 +1,8 @@
 """One render per page on the whole machine (semantics, section 4), whatever becomes of the process that does it."""
 
+import contextlib
+import fcntl
+import struct
 import threading
 import time
 import unittest
@@ -273,6 +276,66 @@ class Failure(Machine):
         self.assert_answer(b.get("/p/2"), "miss")
         a.resume()
         self.assert_answer(a.get("/p/1"), "hit", "/p/1 #2")
+
+
+class Locks(Machine):
+    """A process that stands still while it has a lock, for which the test itself stands in."""
+
+    # Of the file `locks` (core/src/store/locks.rs).
+    LOG = 0
+    STRIPES = 4096
+
+    @contextlib.contextmanager
+    def held(self, first, count=1):
+        with (self.directory / "v1" / "locks").open("r+b") as file:
+            set_lock, write_lock, from_start = 37, fcntl.F_WRLCK, 0  # F_OFD_SETLK
+            fcntl.fcntl(file, set_lock, struct.pack("hhqqi4x", write_lock, from_start, first, count, 0))
+            yield
+
+    def test_of_the_log(self):
+        a, b = self.several(2)
+        self.origin.pages["/p/1"] = {"tags": ["t"]}
+        for worker in (a, b):
+            worker.get("/p/1")
+        with self.held(self.LOG):
+            # Requests do not need it.
+            self.assert_answer(b.get("/p/1"), "hit")
+            self.assert_answer(b.get("/p/2"), "miss")
+            self.assert_answer(a.get("/p/2"), "hit")
+            # A call does, but not for ever; then all that was stored before goes, so that nothing is served too long.
+            a.call("revalidate_tag", tags=["t"])
+            for worker in (b, a):
+                self.assertNotIn(worker.call("peek", path="/p/1")["state"], ("fresh", "stale"), worker.name)
+            self.assert_answer(b.get("/p/1"), "miss", "/p/1 #2")
+            self.assert_answer(a.get("/p/1"), "hit", "/p/1 #2")
+        a.call("revalidate_tag", tags=["t"])
+        self.assert_answer(b.get("/p/1"), "revalidated", "/p/1 #3")
+
+    def test_of_pages(self):
+        a, b = self.several(2)
+        for worker in (a, b):
+            worker.get("/p/1")
+        with self.held(self.STRIPES, 64):
+            self.assert_answer(b.get("/p/1"), "hit")
+            # Rendered, though not for others.
+            self.assert_answer(b.get("/p/2"), "miss", "/p/2 #1")
+            self.assert_answer(b.get("/p/2"), "hit", "/p/2 #1")
+            a.call("revalidate_path", paths=["/p/1"])
+            self.assert_answer(b.get("/p/1"), "revalidated", "/p/1 #2")
+        self.assert_answer(a.get("/p/3"), "miss")
+        self.assert_answer(b.get("/p/3"), "hit")
+
+    def test_a_call_that_could_not_be_written_holds_after_a_restart(self):
+        a, b = self.several(2)
+        self.origin.pages["/p/1"] = {"tags": ["t"]}
+        for worker in (a, b):
+            worker.get("/p/1")
+        with self.held(self.LOG):
+            a.call("revalidate_tag", tags=["t"])
+            for worker in (a, b):
+                worker.kill()
+        c = self.worker("C")
+        self.assertNotIn(c.call("peek", path="/p/1")["state"], ("fresh", "stale"))
 
 
 class Cycles(Machine):

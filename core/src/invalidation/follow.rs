@@ -1,11 +1,12 @@
 //! Reads the invalidations of other processes from the directory's log, and writes those of this one to it.
 
+use std::io;
 use std::sync::Arc;
 
 use crate::invalidation::AHEAD;
 use crate::invalidation::wire::Item;
 use crate::store::log::{Broken, COMPACT_FROM, Commit, HEAD, Head, Log, push_frame, split_frame};
-use crate::store::{MAX_EPOCH, Opened, Store, Trouble};
+use crate::store::{MAX_EPOCH, Opened, Store, Trouble, mark};
 
 /// A log that is being followed.
 pub(crate) struct Follower {
@@ -17,6 +18,8 @@ pub(crate) struct Follower {
     compact_after: u64,
     /// The words in memory are lost, and what others wrote before was read.
     alone: bool,
+    /// This process has made the mark that something could not be written.
+    marked: bool,
 }
 
 /// What the follower found.
@@ -44,8 +47,14 @@ impl Follower {
     pub(crate) fn new(opened: Opened, replay: &impl Replay) -> Follower {
         let Opened { store, log, frames, .. } = opened;
         replay.flush(store.flushed());
-        let mut follower =
-            Follower { store, at: HEAD + frames.len() as u64, log, compact_after: 0, alone: false };
+        let mut follower = Follower {
+            store,
+            at: HEAD + frames.len() as u64,
+            log,
+            compact_after: 0,
+            alone: false,
+            marked: false,
+        };
         follower.apply(&frames, replay);
         follower
     }
@@ -53,7 +62,7 @@ impl Follower {
     /// Applies what other processes have written. `latest` is the newest invalidation that they have told of.
     pub(crate) fn catch_up(&mut self, latest: u64, replay: &impl Replay) {
         if let Err(broken) = self.try_catch_up(replay) {
-            self.store.trouble(Trouble::LogRead, std::io::Error::from(broken));
+            self.store.trouble(Trouble::LogRead, io::Error::from(broken));
             replay.flush(latest);
         }
         replay.flush(self.store.flushed());
@@ -146,10 +155,11 @@ impl Follower {
             let commit = store.next_commit(self.log.commit, epoch);
             self.log.append(&frame, commit, store.is_durable())
         } else {
-            Err(std::io::Error::other("the log cannot be followed"))
+            Err(io::Error::other("the log cannot be followed"))
         };
         match written {
             Ok(()) => {
+                self.clear_mark();
                 self.at = self.log.commit.end;
                 store.set_epoch_limit(self.log.commit.epoch_limit);
                 store.shared().set_log(self.log.head.generation, self.log.commit.end);
@@ -159,16 +169,35 @@ impl Follower {
                 store.trouble(Trouble::LogWrite, e);
                 store.flush(epoch);
                 replay.flush(epoch);
-                if is_current {
-                    let former = store.next_commit(self.log.commit, epoch);
-                    let commit = Commit { flushed: epoch, ..former };
-                    // The slots are there already: this may work on a full disk. If not, running processes know.
-                    let _ = self.log.commit(commit, store.is_durable());
+                if !self.commit_flush(is_current, epoch) {
+                    // If that does not work either, running processes know.
+                    self.marked |= mark::set(store.v1(), store.is_durable()).is_ok();
                 }
             }
         }
         store.set_latest(epoch);
         epoch
+    }
+
+    /// Writes down that all that began before an epoch counts as removed. The slots are there already: this may work on a full disk.
+    fn commit_flush(&mut self, is_current: bool, epoch: u64) -> bool {
+        let former = self.store.next_commit(self.log.commit, epoch);
+        let commit = Commit { flushed: epoch, ..former };
+        is_current && self.commit(commit).is_ok()
+    }
+
+    fn commit(&mut self, commit: Commit) -> io::Result<()> {
+        self.log.commit(commit, self.store.is_durable())?;
+        self.clear_mark();
+        Ok(())
+    }
+
+    /// What could not be written is written now, with what was flushed meanwhile; but not by one who is alone.
+    fn clear_mark(&mut self) {
+        if self.marked && !self.store.is_alone() {
+            mark::clear(self.store.v1());
+            self.marked = false;
+        }
     }
 
     /// The words in memory are lost: what others wrote until then is applied.
@@ -194,7 +223,7 @@ impl Follower {
         let Ok(_writing) = store.lock_log() else { return };
         if self.prepare(replay) {
             let commit = store.next_commit(self.log.commit, store.epoch());
-            match self.log.commit(commit, store.is_durable()) {
+            match self.commit(commit) {
                 Ok(()) => store.set_epoch_limit(self.log.commit.epoch_limit),
                 Err(e) => store.trouble(Trouble::LogWrite, e),
             }
@@ -240,7 +269,7 @@ impl Follower {
         match prepared() {
             Ok(()) => true,
             Err(broken) => {
-                store.trouble(Trouble::LogRead, std::io::Error::from(broken));
+                store.trouble(Trouble::LogRead, io::Error::from(broken));
                 replay.flush(store.epoch());
                 false
             }

@@ -12,6 +12,7 @@ mod janitor;
 pub(crate) mod lease;
 mod locks;
 pub(crate) mod log;
+pub(crate) mod mark;
 mod open;
 mod pages;
 mod place;

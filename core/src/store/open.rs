@@ -19,7 +19,7 @@ use crate::store::locks::{Locks, STRIPES};
 use crate::store::log::{Broken, Commit, HEAD, Head, Log};
 use crate::store::shared::Shared;
 use crate::store::trouble::{Trouble, Troubles};
-use crate::store::{GAP, MAX_EPOCH, Store};
+use crate::store::{GAP, MAX_EPOCH, Store, mark};
 use crate::sync::atomic::{AtomicBool, AtomicU64};
 use crate::sync::{Mutex, machine};
 
@@ -144,7 +144,14 @@ fn join_or_recover(v1: &OwnedFd, is_first: bool, boot: u64) -> Result<Found, Bro
     if epoch >= MAX_EPOCH || log.commit.flushed > epoch {
         return Err(Broken::Damaged("an epoch cannot be"));
     }
+    let is_marked = mark::is_set(v1)?;
+    if is_marked {
+        log.commit.flushed = epoch;
+    }
     let shared = begin(v1, &mut log, epoch, newest, boot, false)?;
+    if is_marked {
+        mark::clear(v1);
+    }
     Ok((log, frames, shared))
 }
 
