@@ -101,7 +101,7 @@ worker: build/.apt
 	cargo build --release --locked -q -p libisr-core --example worker
 
 test-machine: worker ## Processes that share a directory, killed at every system call and at random; damage
-	cd tests/machine && LIBISR_WORKER=$(CURDIR)/$(WORKER) python3 -m unittest test_shared test_one_render test_damage test_trouble crash_points
+	cd tests/machine && LIBISR_WORKER=$(CURDIR)/$(WORKER) python3 -m unittest test_shared test_one_render test_damage test_trouble test_crash crash_points
 	LIBISR_WORKER=$(CURDIR)/$(WORKER) python3 tests/machine/crash.py --rounds 1 --seconds 10
 
 .PHONY: test-crash

@@ -224,7 +224,7 @@ class Crash:
         return counters
 
     def check_leftovers(self):
-        """One process alone finds nothing wrong; when its janitor has been there, nothing is left over and all is counted."""
+        """One process alone finds nothing wrong; after its janitor nothing is left over and all is counted."""
         self.set = ["max_disk_bytes=4000000000"]
         self.processes = [self.start()]
         self.processes[0].ask("verify")
