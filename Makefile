@@ -100,13 +100,19 @@ WORKER := $(RELEASE)/examples/worker
 worker: build/.apt
 	cargo build --release --locked -q -p libisr-core --example worker
 
-test-machine: worker ## Processes that share a directory, killed at every system call and at random; damage
-	cd tests/machine && LIBISR_WORKER=$(CURDIR)/$(WORKER) python3 -m unittest test_shared test_one_render test_damage test_trouble test_crash crash_points
-	LIBISR_WORKER=$(CURDIR)/$(WORKER) python3 tests/machine/crash.py --rounds 1 --seconds 10
+# Root alone can do all of it; what is left out says why. A third of the moments to be killed at: `make test-crash` has them all.
+test-machine: worker ## Processes that share a directory, killed at system calls and at random; damage and trouble
+	cd tests/machine && LIBISR_WORKER=$(CURDIR)/$(WORKER) LIBISR_CRASH_STEP=3 python3 -m unittest \
+	    test_shared test_one_render test_damage test_trouble test_crash crash_points
 
 .PHONY: test-crash
-test-crash: worker ## The long kill loop (ARGS='--rounds 20 --seconds 30'; --help)
+test-crash: worker ## Killed at every system call, then the long kill loop (ARGS='--rounds 20 --seconds 30'; --help)
+	cd tests/machine && LIBISR_WORKER=$(CURDIR)/$(WORKER) python3 -m unittest crash_points
 	LIBISR_WORKER=$(CURDIR)/$(WORKER) python3 tests/machine/crash.py $(ARGS)
+
+.PHONY: bench-open
+bench-open: worker ## A million stored pages: opening, and the first hits (ARGS='--pages 100000 --cold')
+	LIBISR_WORKER=$(CURDIR)/$(WORKER) python3 tests/machine/bench_open.py $(ARGS)
 
 test-c: build/.apt ## The C library: ABI, header, symbols, valgrind
 	cargo test --locked -q -p libisr --features testing

@@ -137,7 +137,8 @@ class Crash:
         end = time.monotonic() + self.args.seconds
         resume = []
         while time.monotonic() < end:
-            time.sleep(self.random.uniform(0.005, 2 / self.args.kills_per_second))
+            pause = self.random.uniform(0.005, 2 / self.args.kills_per_second)
+            time.sleep(min(pause, max(end - time.monotonic(), 0)))
             now = time.monotonic()
             for at, process in [r for r in resume if r[0] <= now]:
                 resume.remove((at, process))

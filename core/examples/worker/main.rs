@@ -1,9 +1,10 @@
 //! A process that opens a cache, for the tests with real processes (`tests/machine`).
 //!
 //! `serve` does as it is told, line by line; `storm` does everything at random and checks every answer; `fill` stores very
-//! many pages.
+//! many pages, and `probe` opens them.
 
 mod fill;
+mod probe;
 mod serve;
 mod storm;
 
@@ -24,6 +25,8 @@ enum Command {
     Storm(storm::Args),
     /// Stores very many small pages.
     Fill(fill::Args),
+    /// Opens what `fill` filled, and says what that costs.
+    Probe(probe::Args),
 }
 
 fn main() {
@@ -37,5 +40,6 @@ fn main() {
         Command::Serve => serve::run(),
         Command::Storm(args) => storm::run(args),
         Command::Fill(args) => fill::run(&args),
+        Command::Probe(args) => probe::run(&args),
     }
 }
