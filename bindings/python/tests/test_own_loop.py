@@ -44,6 +44,26 @@ def test_a_loop_that_has_ended_is_not_used(cache: libisr.Cache, clock: libisr.Ma
     assert threads == ["MainThread", "libisr-loop"]
 
 
+def test_what_a_closing_loop_was_given_is_not_lost(cache: libisr.Cache) -> None:
+    @cache.page("/[id]", tags=["t"])
+    async def page(job: libisr.Job) -> str:
+        await asyncio.sleep(0)
+        return job.reason
+
+    async def main() -> None:
+        for n in range(20):
+            await cache.aget(f"/{n}")
+        cache.revalidate_tag("t", soft=True)
+        for n in range(20):
+            await cache.aget(f"/{n}")
+        # The renders in the background reach the loop while it ends.
+
+    for _ in range(10):
+        asyncio.run(main())
+        settle(cache)
+    assert bytes(cache.get("/0").body) == b"stale"
+
+
 class Gate:
     """A render that waits for ever on its first loops, and says where it has begun."""
 

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import EllipsisType, TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
-from . import _libisr, _loops
+from . import _libisr
 from ._data import async_loader, decode, loader
 from ._errors import InvalidPath, IsrError, NoRoute, StoreError
 from ._libisr import Answer, ManualClock
@@ -343,7 +343,6 @@ atexit.register(_close_all)
 def _after_fork() -> None:
     """The core makes anew by itself what a child needs; here go the loops and what they run."""
     _libisr._after_fork_in_child()
-    _loops.after_fork()
     for cache in list(_open):
         cache._loops.after_fork()
 

@@ -91,6 +91,9 @@ class _Load:
         try:
             value = self._load()
             value = encode(await value if inspect.isawaitable(value) else value, self._raw)
+        except GeneratorExit:
+            # Its loop has closed.
+            raise
         except BaseException as error:
             if cancelled():
                 # No failure of the load's own.

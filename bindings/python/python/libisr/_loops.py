@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import os
 import threading
 import weakref
 from collections.abc import Iterator
@@ -17,15 +18,8 @@ Loop: TypeAlias = asyncio.AbstractEventLoop
 MOVES = 2
 """How often a callback is begun again because its loop has ended; the last time it is on the cache's own."""
 
-_tasks: set[asyncio.Task[None]] = set()
-"""Running callbacks: a loop itself holds its tasks weakly."""
-
-
-def after_fork() -> None:
-    """Keeps the parent's tasks as they are: their end would be told of as a mistake."""
-    _keep(set(_tasks))
-    _tasks.clear()
-
+YEARS = 3e8
+"""Seconds after which no loop runs any more."""
 
 def settle(event_loop: Loop, future: asyncio.Future[Any], value: object, error: BaseException | None) -> None:
     """Gives a future its outcome, from any thread. The native half calls this."""
@@ -120,26 +114,23 @@ class Loops:
     def _place(self, work: Work, candidates: list[Loop | None], moves: int) -> None:
         for loop in candidates:
             if loop is not None and loop.is_running():
+                given = _Given(self, work, moves)
                 if asyncio._get_running_loop() is loop:
-                    return self._spawn(work, moves)
+                    return given.spawn()
                 # It may have been closed in the meantime.
-                with contextlib.suppress(RuntimeError):
-                    loop.call_soon_threadsafe(self._spawn, work, moves)
+                try:
+                    loop.call_soon_threadsafe(given.spawn)
+                except RuntimeError:
+                    given.is_held = False
+                else:
                     return None
-        self._own_loop().call_soon_threadsafe(self._spawn, work, moves)
+        self._own_loop().call_soon_threadsafe(_Given(self, work, moves).spawn)
         return None
 
-    def _spawn(self, work: Work, moves: int) -> None:
-        task = asyncio.get_running_loop().create_task(work.run())
-        _tasks.add(task)
-        task.add_done_callback(functools.partial(self._ended, work, moves))
-
-    def _ended(self, work: Work, moves: int, task: asyncio.Task[None]) -> None:
+    def again(self, work: Work, moves: int, ended: Loop | None) -> None:
         """Others may wait for what a loop that ends has stopped: it is begun again elsewhere."""
-        _tasks.discard(task)
-        if not task.cancelled() or work.over:
+        if work.over:
             return
-        ended = task.get_loop()
         with self._lock:
             waiting: list[Loop | None] = [o for o in self._waiting.get(work.path or "", ()) if o is not ended]
         try:
@@ -167,6 +158,76 @@ class Loops:
             own, self._own = self._own, None
         if own is not None:
             own.stop(timeout)
+
+
+class _Given:
+    """A callback that was given to a loop. Dropped before it has begun, it begins elsewhere."""
+
+    def __init__(self, loops: Loops, work: Work, moves: int) -> None:
+        self._process = os.getpid()
+        self._loops = loops
+        self._work = work
+        self._moves = moves
+        self.is_held = True
+
+    def spawn(self) -> None:
+        """Begins it, on the thread of the loop."""
+        self.is_held = False
+        loop = asyncio.get_running_loop()
+        _Running.of(loop).add(loop.create_task(self._work.run()), self)
+
+    def again(self, ended: Loop | None) -> None:
+        self._loops.again(self._work, self._moves, ended)
+
+    def __del__(self) -> None:
+        if self.is_held and self._process == os.getpid():
+            self.again(None)
+
+
+class _Running:
+    """The callbacks that run on a loop. A timer of the loop alone holds this, so that it is dropped when the loop closes."""
+
+    _all: weakref.WeakKeyDictionary[Loop, weakref.ref[_Running]] = weakref.WeakKeyDictionary()
+
+    def __init__(self) -> None:
+        self._process = os.getpid()
+        # A loop itself holds its tasks weakly.
+        self._given: dict[asyncio.Task[None], _Given] = {}
+
+    @classmethod
+    def of(cls, loop: Loop) -> _Running:
+        """That of the running loop."""
+        known = cls._all.get(loop)
+        running = known() if known else None
+        if running is None:
+            running = cls()
+            cls._all[loop] = weakref.ref(running)
+            loop.call_later(YEARS, running._stay)
+        return running
+
+    def _stay(self) -> None: ...
+
+    def add(self, task: asyncio.Task[None], given: _Given) -> None:
+        self._given[task] = given
+        task.add_done_callback(functools.partial(_Running._ended, weakref.ref(self)))
+
+    @staticmethod
+    def _ended(running: weakref.ref[_Running], task: asyncio.Task[None]) -> None:
+        this = running()
+        given = this._given.pop(task, None) if this else None
+        if given and task.cancelled():
+            given.again(task.get_loop())
+
+    def __del__(self) -> None:
+        if self._process != os.getpid():
+            # The parent's, whose loop goes on there.
+            return _keep(self._given)
+        for task, given in self._given.items():
+            # Nobody steps it any more; its clean-up comes before it begins elsewhere.
+            task.get_coro().close()
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # As asyncio.gather does.
+            given.again(task.get_loop())
+        return None
 
 
 class _LoopThread:

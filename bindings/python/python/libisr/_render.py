@@ -205,6 +205,9 @@ class Route:
         current.set(native.context)
         try:
             result = await self._callback(Job(native, self._loops))
+        except GeneratorExit:
+            # Its loop has closed.
+            raise
         except BaseException as error:
             if cancelled():
                 # No failure of the render's own, whatever its clean-up made of it.
