@@ -97,8 +97,23 @@ pub(crate) struct Ask {
     pub(crate) word: Option<CacheWord>,
     /// The render or load from which it is asked.
     pub(crate) within: Option<Context>,
+    /// How many renders have ended that could not answer.
+    pub(crate) rounds: u32,
+}
+
+/// So often one waits for other processes, which may remove or invalidate what they render for him again and again.
+const MAX_ROUNDS: u32 = 3;
+
+impl Ask {
     /// Whether a render has ended that could not answer.
-    pub(crate) again: bool,
+    pub(crate) fn is_again(&self) -> bool {
+        self.rounds > 0
+    }
+
+    /// Whether it still waits for what another process runs; else it has one of its own run.
+    pub(crate) fn waits_elsewhere(&self) -> bool {
+        self.rounds < MAX_ROUNDS
+    }
 }
 
 pub(crate) struct Waiter {

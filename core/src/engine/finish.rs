@@ -335,7 +335,7 @@ impl Engine {
 
     pub(crate) fn ask_again(self: &Arc<Self>, waiter: Waiter) {
         self.end_wait(&waiter);
-        let ask = Ask { again: true, ..waiter.ask };
+        let ask = Ask { rounds: waiter.ask.rounds.saturating_add(1), ..waiter.ask };
         let purpose = ask.purpose;
         match self.step(ask, Some(waiter.done)) {
             Step::Ready(result, Some(done)) => self.deliver(purpose, result, done),

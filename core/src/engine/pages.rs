@@ -113,7 +113,7 @@ impl Engine {
             asked: self.inv.now(),
             word: None,
             within: Context::asking(within.cloned()),
-            again: false,
+            rounds: 0,
         }
     }
 
@@ -178,18 +178,20 @@ impl Engine {
         let answer = |word| Some(self.stored_answer(s, word, now));
         match (ask.purpose, s.judged.state) {
             // Another process has rendered it for this call.
-            (Purpose::Regenerate, _) if ask.again && s.page.started() > ask.asked => answer(word),
+            (Purpose::Regenerate, _) if ask.is_again() && s.page.started() > ask.asked => {
+                answer(word)
+            }
             (Purpose::Regenerate, _) => None,
             (Purpose::Prerender, State::Fresh) => answer(CacheWord::Hit),
             (Purpose::Prerender, _) => None,
             // Somebody else's newer render ended while this one waited.
-            (_, State::Fresh) => answer(if ask.again { word } else { CacheWord::Hit }),
+            (_, State::Fresh) => answer(if ask.is_again() { word } else { CacheWord::Hit }),
             (Purpose::Prefetch, _) => answer(CacheWord::Stale),
             (_, State::Stale) => {
                 self.regenerate_in_background(target, shard, found, s, now);
-                answer(if ask.again { word } else { CacheWord::Stale })
+                answer(if ask.is_again() { word } else { CacheWord::Stale })
             }
-            _ if ask.again && self.answers_nevertheless(ask, s, now) => answer(word),
+            _ if ask.is_again() && self.answers_nevertheless(ask, s, now) => answer(word),
             _ => None,
         }
     }
@@ -259,7 +261,7 @@ impl Engine {
             stored.as_ref().is_none_or(is_newer) && (started == 0 || !(regenerated || too_old()))
         };
         shard.flights(&target.key).iter().for_each(|f| self.refresh(f));
-        let joined = newest_joinable(shard.flights(&target.key), |f| will_do(f.started()));
+        let joined = newest_joinable(&ask, shard.flights(&target.key), will_do);
         if let Some(flight) = joined.filter(|_| !unshared) {
             let Some(done) = done else { return Ok(Step::WouldWait) };
             let within = ask.within.clone();
@@ -275,7 +277,7 @@ impl Engine {
         }
         let Some(done) = done else { return Ok(Step::WouldWait) };
         let within = ask.within.clone();
-        let claim = if unshared {
+        let claim = if unshared || !ask.waits_elsewhere() {
             Claim::Ours(None)
         } else {
             self.claim(found, target.route.timeout, within.as_ref(), will_do)

@@ -60,7 +60,7 @@ impl Engine {
             asked: self.inv.now(),
             word: None,
             within: Context::asking(within),
-            again: false,
+            rounds: 0,
         };
         match self.step(ask, Some(done)) {
             Step::Ready(result, Some(done)) => done(result),
@@ -183,7 +183,7 @@ impl Engine {
                         && !self.inv.between(names, started, ask.asked, soft_too, now)))
         };
         shard.flights(&target.key).iter().for_each(|f| self.refresh(f));
-        let joined = newest_joinable(shard.flights(&target.key), |f| will_do(f.started()));
+        let joined = newest_joinable(&ask, shard.flights(&target.key), will_do);
         if let Some(flight) = joined.filter(|_| !unshared) {
             let Some(done) = done else { return Ok(Step::WouldWait) };
             self.say_waits(within.as_ref(), &ask.what);
@@ -198,7 +198,7 @@ impl Engine {
             return Ok(Step::Ready(self.last_good(stored.as_ref(), now).ok_or(error), done));
         }
         let Some(done) = done else { return Ok(Step::WouldWait) };
-        let claim = if unshared {
+        let claim = if unshared || !ask.waits_elsewhere() {
             Claim::Ours(None)
         } else {
             self.claim(found, self.options.default_timeout, within.as_ref(), will_do)
@@ -246,8 +246,11 @@ impl Engine {
     ) -> Option<Answer> {
         match s.judged.state {
             State::Fresh => {
-                let word =
-                    if ask.again { ask.word.unwrap_or(CacheWord::Hit) } else { CacheWord::Hit };
+                let word = if ask.is_again() {
+                    ask.word.unwrap_or(CacheWord::Hit)
+                } else {
+                    CacheWord::Hit
+                };
                 Some(self.stored_answer(s, word, now))
             }
             State::Stale if self.inside(ask).is_none() => {

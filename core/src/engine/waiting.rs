@@ -10,13 +10,17 @@ use crate::pool::Priority;
 use crate::render::Context;
 use crate::store::lease::Ended;
 
-/// The newest flight that may be joined. One that has not begun will be the newest.
+/// The newest flight that one who asks may join, of those that began when it will do. One that has not begun will be the newest.
 pub(crate) fn newest_joinable(
+    ask: &Ask,
     flights: &[Arc<Flight>],
-    usable: impl Fn(&Flight) -> bool,
+    will_do: impl Fn(u64) -> bool,
 ) -> Option<Arc<Flight>> {
     let begin = |f: &&Arc<Flight>| if f.started() == 0 { u64::MAX } else { f.started() };
-    flights.iter().filter(|f| f.is_joinable() && usable(f)).max_by_key(begin).cloned()
+    let may_join = |f: &&Arc<Flight>| {
+        f.is_joinable() && (f.elsewhere.is_none() || ask.waits_elsewhere()) && will_do(f.started())
+    };
+    flights.iter().filter(may_join).max_by_key(begin).cloned()
 }
 
 impl Engine {

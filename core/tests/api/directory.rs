@@ -322,6 +322,34 @@ fn regenerate_joins_no_render_that_began_before_and_is_seen_by_the_other() {
 }
 
 #[test]
+fn who_waits_elsewhere_in_vain_again_and_again_renders_for_himself() {
+    let g = Ground::new();
+    let (a, b) = (g.open(), g.open());
+    let desk = Desk::new();
+    a.add_route("/[id]", revalidate(60.0), desk.renderer()).unwrap();
+    b.add_route("/[id]", revalidate(60.0), page(|_| PageResult::new("own"))).unwrap();
+    let regenerate = |n: usize| {
+        a.regenerate_then(&Request::new("/1"), false, Box::new(|_| ()));
+        eventually("the next one begins", || desk.len() == n);
+    };
+    regenerate(1);
+    let (done, answer) = outcome();
+    b.get_then(&Request::new("/1"), done);
+    waits(&b);
+    for _ in 0..10_000 {
+        if b.stats().renders > 0 {
+            break;
+        }
+        // The next one has the lease before this one ends with nothing to share.
+        regenerate(2);
+        desk.take().complete(PageResult { remove: true, ..PageResult::new("gone") }).unwrap();
+    }
+    assert_eq!(told(answer.join()), word(CacheWord::Miss, "own"));
+    assert_eq!(desk.len(), 1, "the other one goes on");
+    g.is_quiet();
+}
+
+#[test]
 fn prefetch_regenerates_nothing_and_waits_for_what_the_other_renders() {
     let ground = Ground::new();
     let (a, b) = (ground.open(), ground.open());

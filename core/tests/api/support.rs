@@ -1,5 +1,6 @@
 //! A cache on a manual clock, gates that hold callbacks, and threads that are waited for with patience.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Condvar, Mutex};
@@ -194,7 +195,7 @@ pub fn echo() -> Arc<dyn Renderer> {
 
 /// A place to hand jobs to another thread.
 #[derive(Default)]
-pub struct Desk(Mutex<Vec<RenderJob>>);
+pub struct Desk(Mutex<VecDeque<RenderJob>>);
 
 impl Desk {
     pub fn new() -> Arc<Desk> {
@@ -204,15 +205,15 @@ impl Desk {
     /// A renderer that returns at once and leaves its jobs here.
     pub fn renderer(self: &Arc<Desk>) -> Arc<dyn Renderer> {
         let desk = self.clone();
-        Arc::new(move |job: RenderJob| desk.0.lock().unwrap().push(job))
+        Arc::new(move |job: RenderJob| desk.0.lock().unwrap().push_back(job))
     }
 
-    /// The next job, once it is there.
+    /// The oldest job, once there is one.
     #[track_caller]
     pub fn take(&self) -> RenderJob {
         let mut job = None;
         eventually("a job is on the desk", || {
-            job = self.0.lock().unwrap().pop();
+            job = self.0.lock().unwrap().pop_front();
             job.is_some()
         });
         job.unwrap()
