@@ -99,6 +99,8 @@ pub(crate) struct Parts {
     /// The epoch of its render's begin.
     pub(crate) started: u64,
     pub(crate) generated: Time,
+    /// How long its render took, in microseconds; 0 where that is not known.
+    pub(crate) render_micros: u32,
     /// For a data entry: its own begin or that of the oldest entry that its load read.
     pub(crate) oldest: u64,
 }
@@ -242,6 +244,11 @@ impl Page {
     pub(crate) fn names(&self) -> Names<'_> {
         let place = self.parts.route.as_ref().map(|r| (self.path(), r.pattern.identity()));
         Names { place, tags: &self.parts.tags }
+    }
+
+    /// How long its render took, in microseconds; 0 where that is not known.
+    pub(crate) fn render_micros(&self) -> u32 {
+        self.parts.render_micros
     }
 
     pub(crate) fn is_clean_at(&self, latest: u64) -> bool {

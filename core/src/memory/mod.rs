@@ -1,7 +1,7 @@
 //! The store in memory: sharded for readers, bounded in bytes.
 //!
 //! A hit takes one shared lock, allocates nothing and marks the entry with a plain store. Inserts and evictions go through
-//! one queue lock (`queues.rs`).
+//! one queue lock (`queues/`).
 
 mod queues;
 
@@ -10,9 +10,9 @@ use std::sync::Arc;
 use ahash::RandomState;
 use hashbrown::{HashMap, HashTable};
 
-use crate::memory::queues::{Queue, Queues};
+use crate::memory::queues::{Queues, Standing, Victim};
 use crate::page::Page;
-use crate::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use crate::sync::{Mutex, RwLock};
 
 const SHARDS: usize = 64;
@@ -24,9 +24,10 @@ const USED: u8 = 0x80;
 /// An entry's place in the eviction queues. It passes from a page to the one that replaces it.
 #[derive(Debug, Default)]
 pub(crate) struct Place {
+    /// Uses since the queues last asked, up to `MAX_HEAT`, and `USED`.
     heat: AtomicU8,
-    /// Names the queue node: one that no longer matches is skipped.
-    node: AtomicU64,
+    /// Its node in the queues.
+    node: AtomicU32,
 }
 
 /// What became of an insert.
@@ -67,7 +68,7 @@ impl Memory {
             shards: (0..SHARDS).map(|_| RwLock::new(HashTable::new())).collect(),
             hasher: RandomState::new(),
             books: Mutex::new(Books {
-                queues: Queues::new(),
+                queues: Queues::new(max_bytes),
                 variants: HashMap::with_hasher(RandomState::new()),
             }),
             max_bytes,
@@ -125,22 +126,18 @@ impl Memory {
         if cost > self.max_bytes {
             return Inserted::TooLarge;
         }
-        let mut replaced = None;
-        {
-            let mut shard = self.shard(hash).write();
-            if let Some(slot) = shard.find_mut(hash, |p| p.key() == page.key()) {
-                if slot.started() > page.started() {
-                    return Inserted::Older;
-                }
-                page.place.inherit(&slot.place);
-                replaced = Some(std::mem::replace(slot, page.clone()));
+        // Room first, so that the bound holds at every moment.
+        if let Some(old) = self.peek(page.key()) {
+            if old.started() > page.started() {
+                return Inserted::Older;
             }
+            self.evict(&mut books, cost.saturating_sub(old.cost()));
         }
-        if let Some(old) = replaced {
+        // Unless it has just made room itself.
+        if let Some(old) = self.replace(hash, &page) {
             let node = page.place.node.load(Ordering::Relaxed);
-            books.queues.resize(node, old.cost(), cost);
-            self.bytes.fetch_add(cost, Ordering::Relaxed);
-            self.bytes.fetch_sub(old.cost(), Ordering::Relaxed);
+            books.queues.replace(node, old.cost(), cost, page.render_micros());
+            self.bytes.fetch_add(cost.wrapping_sub(old.cost()), Ordering::Relaxed);
         } else {
             if let Some(path) = page.variant_path() {
                 if books.variants.get(path).map_or(0, Vec::len) >= self.max_variants {
@@ -148,16 +145,23 @@ impl Memory {
                 }
                 books.variants.entry(path.into()).or_default().push(page.key().into());
             }
-            // Room first, so that the bound holds at every moment.
             self.evict(&mut books, cost);
-            page.place.node.store(books.queues.push(hash, cost), Ordering::Relaxed);
+            let node = books.queues.push(hash, cost, page.render_micros());
+            page.place.node.store(node, Ordering::Relaxed);
             let rehash = |p: &Arc<Page>| self.hasher.hash_one(p.key());
             self.shard(hash).write().insert_unique(hash, page, rehash);
             self.bytes.fetch_add(cost, Ordering::Relaxed);
             self.entries.fetch_add(1, Ordering::Relaxed);
         }
-        self.evict(&mut books, 0);
         Inserted::Stored
+    }
+
+    /// Puts a page in the place of the one with its key, which it returns.
+    fn replace(&self, hash: u64, page: &Arc<Page>) -> Option<Arc<Page>> {
+        let mut shard = self.shard(hash).write();
+        let slot = shard.find_mut(hash, |p| p.key() == page.key())?;
+        page.place.inherit(&slot.place);
+        Some(std::mem::replace(slot, page.clone()))
     }
 
     /// Removes a path with all its variants, as far as they began before `epoch`. The removal is on record before, so that
@@ -190,7 +194,7 @@ impl Memory {
                 self.gone(&mut books, page);
             }
         }
-        books.queues = Queues::new();
+        books.queues = Queues::new(self.max_bytes);
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -208,31 +212,25 @@ impl Memory {
     /// Makes room for this many bytes.
     fn evict(&self, books: &mut Books, room: u64) {
         while self.bytes() + room > self.max_bytes {
-            let Some(node) = books.queues.pop() else { return };
-            let mut shard = self.shard(node.hash).write();
-            let entry =
-                shard.find_entry(node.hash, |p| p.place.node.load(Ordering::Relaxed) == node.id);
-            let Ok(entry) = entry else {
-                continue;
-            };
-            let mark = entry.get().place.heat.load(Ordering::Relaxed);
-            let heat = mark & !USED;
-            if heat > 0 {
-                // Used since it came: to the main queue, or once more round it.
-                let left = if node.queue == Queue::Small { 0 } else { heat - 1 };
-                entry.get().place.heat.store(left | (mark & USED), Ordering::Relaxed);
-                let id = books.queues.push_main(node.hash, entry.get().cost());
-                entry.get().place.node.store(id, Ordering::Relaxed);
-                continue;
-            }
+            let Some(victim) = books.queues.pop(|turn| self.standing(turn)) else { return };
+            let is_it = |p: &Arc<Page>| p.place.is(victim);
+            let mut shard = self.shard(victim.hash).write();
+            let Ok(entry) = shard.find_entry(victim.hash, is_it) else { continue };
             let (page, _) = entry.remove();
             drop(shard);
-            if node.queue == Queue::Small {
-                books.queues.remember(node.hash);
-            }
             self.evictions.fetch_add(1, Ordering::Relaxed);
             self.gone(books, &page);
         }
+    }
+
+    /// Of an entry whose turn has come. Its uses count anew.
+    fn standing(&self, turn: Victim) -> Standing {
+        let shard = self.shard(turn.hash).read();
+        let page = shard.find(turn.hash, |p| p.place.is(turn));
+        page.map_or(Standing { uses: 0, bytes: 0 }, |page| Standing {
+            uses: page.place.take_uses(),
+            bytes: page.cost(),
+        })
     }
 
     fn gone(&self, books: &mut Books, page: &Page) {
@@ -255,6 +253,16 @@ impl Memory {
 }
 
 impl Place {
+    fn is(&self, victim: Victim) -> bool {
+        self.node.load(Ordering::Relaxed) == victim.node
+    }
+
+    fn take_uses(&self) -> u8 {
+        let heat = self.heat.load(Ordering::Relaxed);
+        self.heat.store(heat & USED, Ordering::Relaxed);
+        heat & !USED
+    }
+
     fn inherit(&self, old: &Place) {
         self.heat.store(old.heat.load(Ordering::Relaxed), Ordering::Relaxed);
         self.node.store(old.node.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -282,6 +290,7 @@ mod tests {
             revalidate: Lifetime::NEVER,
             expire: Lifetime::NEVER,
             started,
+            render_micros: 0,
             generated: Time::from_nanos(0),
             oldest: started,
         }))
@@ -362,7 +371,6 @@ mod tests {
         for round in 0..500 {
             put(&m, page("/p/0", 4, 1000, 3 + round));
         }
-        assert!(m.books.lock().queues.len() <= m.entries() + 64, "a replacement adds no node");
     }
 
     #[test]
