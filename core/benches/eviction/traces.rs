@@ -1,5 +1,8 @@
 //! Request traces of the project's own: made from fixed seeds, the same on every run.
 
+use std::collections::HashMap;
+use std::path::Path;
+
 use fastrand::Rng;
 
 /// A page of a trace.
@@ -14,34 +17,52 @@ pub struct Page {
 /// Requests in their order.
 pub struct Trace {
     pub name: String,
-    /// Whether render times or sizes differ.
-    pub uneven: bool,
     pub pages: Vec<Page>,
     /// Indices of `pages`.
     pub requests: Vec<u32>,
 }
 
 impl Trace {
-    fn new(name: &str, requests: Vec<u32>, pages: Vec<Page>, uneven: bool) -> Trace {
-        Trace { name: name.into(), uneven, pages, requests }
-    }
-
-    /// The bytes of all pages that are asked for.
-    pub fn footprint(&self) -> u64 {
+    /// The bytes of all pages that are asked for, and the microseconds to render each once.
+    pub fn footprint(&self) -> (u64, u64) {
         let mut seen = vec![false; self.pages.len()];
-        let mut bytes = 0;
-        for &r in &self.requests {
-            if !std::mem::replace(&mut seen[r as usize], true) {
-                bytes += u64::from(self.pages[r as usize].bytes);
+        let (mut bytes, mut micros) = (0, 0);
+        for &id in &self.requests {
+            if !std::mem::replace(&mut seen[id as usize], true) {
+                bytes += u64::from(self.pages[id as usize].bytes);
+                micros += u64::from(self.pages[id as usize].micros);
             }
         }
-        bytes
+        (bytes, micros)
     }
 }
 
+/// Reads a trace. Pages without bytes take 10 KB, those without a render time 20 ms.
+pub fn read(path: &Path) -> Result<Trace, String> {
+    let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+    let mut ids: HashMap<&str, u32> = HashMap::new();
+    let (mut pages, mut requests) = (Vec::new(), Vec::new());
+    for (at, line) in text.lines().enumerate() {
+        let mut words = line.split_whitespace();
+        let Some(name) = words.next() else { continue };
+        let mut number = |unknown: u32| match words.next() {
+            Some(word) => word.parse().map_err(|e| format!("line {}: {word:?}: {e}", at + 1)),
+            None => Ok(unknown),
+        };
+        let page = Page { bytes: number(10_000)?, micros: number(20_000)? };
+        let id = *ids.entry(name).or_insert(pages.len() as u32);
+        if id as usize == pages.len() {
+            pages.push(page);
+        }
+        requests.push(id);
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into();
+    Ok(Trace { name, pages, requests })
+}
+
 /// What pages of a site take and cost.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Costs {
+#[derive(Clone, Copy)]
+enum Costs {
     /// All the same.
     Even,
     /// Log-normal sizes around 10 KB and render times around 20 ms.
@@ -58,7 +79,7 @@ pub fn all(scale: f64) -> Vec<Trace> {
     let pages = (100_000.0 * scale) as usize;
     let make = |name: &str, costs: Costs, seed: u64, requests: Vec<u32>| {
         let count = requests.iter().max().map_or(0, |m| *m as usize + 1);
-        Trace::new(name, requests, costs.pages(count, seed), costs != Costs::Even)
+        Trace { name: name.into(), pages: costs.pages(count, seed), requests }
     };
     vec![
         make("zipf, even", Costs::Even, 1, zipf(n, pages, 0.9, 1)),
@@ -97,7 +118,7 @@ impl Costs {
 }
 
 /// Independent draws; which page has which rank is shuffled.
-pub fn zipf(n: usize, pages: usize, exponent: f64, seed: u64) -> Vec<u32> {
+fn zipf(n: usize, pages: usize, exponent: f64, seed: u64) -> Vec<u32> {
     let mut random = Rng::with_seed(seed);
     let ranks = Ranks::new(pages, exponent);
     let keys = shuffled(pages, &mut random);
@@ -105,7 +126,7 @@ pub fn zipf(n: usize, pages: usize, exponent: f64, seed: u64) -> Vec<u32> {
 }
 
 /// Zipf whose popularity moves: twenty times, a tenth of the ranks get other pages.
-pub fn drift(n: usize, pages: usize, exponent: f64, seed: u64) -> Vec<u32> {
+fn drift(n: usize, pages: usize, exponent: f64, seed: u64) -> Vec<u32> {
     let mut random = Rng::with_seed(seed);
     let ranks = Ranks::new(pages, exponent);
     let mut keys = shuffled(pages, &mut random);
@@ -127,8 +148,8 @@ pub fn drift(n: usize, pages: usize, exponent: f64, seed: u64) -> Vec<u32> {
         .collect()
 }
 
-/// Every third-or-so request is a crawler's for a path that nobody else asks for, once.
-pub fn crawled(visits: Vec<u32>, pages: usize, every: usize) -> Vec<u32> {
+/// After every so many visits a crawler asks for a path that nobody else asks for, once.
+fn crawled(visits: Vec<u32>, pages: usize, every: usize) -> Vec<u32> {
     let mut out = Vec::with_capacity(visits.len() + visits.len() / every + 1);
     let mut unknown = pages as u32;
     for (i, v) in visits.into_iter().enumerate() {
@@ -142,7 +163,7 @@ pub fn crawled(visits: Vec<u32>, pages: usize, every: usize) -> Vec<u32> {
 }
 
 /// So many times, all pages are asked for in order, beside the visits.
-pub fn swept(visits: Vec<u32>, pages: usize, times: usize) -> Vec<u32> {
+fn swept(visits: Vec<u32>, pages: usize, times: usize) -> Vec<u32> {
     let mut out = Vec::with_capacity(visits.len() + pages * times);
     let every = visits.len() / times;
     for (i, v) in visits.into_iter().enumerate() {
@@ -155,7 +176,7 @@ pub fn swept(visits: Vec<u32>, pages: usize, times: usize) -> Vec<u32> {
 }
 
 /// New pages come all the time; most visits are for the newest, the others for an archive in Zipf order.
-pub fn news(n: usize, pages: usize, seed: u64) -> Vec<u32> {
+fn news(n: usize, pages: usize, seed: u64) -> Vec<u32> {
     let mut random = Rng::with_seed(seed);
     let archive = Ranks::new(pages / 2, 0.8);
     let recent = Ranks::new(pages / 2, 1.1);
@@ -198,7 +219,7 @@ fn shuffled(count: usize, random: &mut Rng) -> Vec<u32> {
 }
 
 /// A normal deviate (Box and Muller).
-fn normal(random: &mut Rng) -> f64 {
+pub fn normal(random: &mut Rng) -> f64 {
     let radius = (-2.0 * (1.0 - random.f64()).ln()).sqrt();
     radius * (std::f64::consts::TAU * random.f64()).cos()
 }
