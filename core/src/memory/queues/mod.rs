@@ -16,6 +16,8 @@ use lru::LruCache;
 
 use nodes::{NONE, Node, Nodes};
 
+/// Bytes that an entry takes in the queues.
+pub(crate) const NODE_COST: usize = size_of::<Node>();
 /// Queues of a group.
 const QUEUES: usize = 64;
 /// The queue of the value 1: one microsecond for each byte.
