@@ -8,7 +8,7 @@ use crate::http::{self, Conditions, Encoded, Facts, Fields, Head};
 use crate::invalidation::{Names, Tag};
 use crate::lifetime::Lifetime;
 use crate::memory::Place;
-use crate::policy::Times;
+use crate::policy::{self, Times};
 use crate::site::Route;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -99,6 +99,8 @@ pub(crate) struct Parts {
     /// The epoch of its render's begin.
     pub(crate) started: u64,
     pub(crate) generated: Time,
+    /// How long its render took, in microseconds; 0 where that is not known.
+    pub(crate) render_micros: u32,
     /// For a data entry: its own begin or that of the oldest entry that its load read.
     pub(crate) oldest: u64,
 }
@@ -109,6 +111,8 @@ pub struct Page {
     parts: Parts,
     cost: u64,
     pub(crate) place: Place,
+    /// Until then a hit needs no closer look at its age: until it is stale, or may be refreshed early.
+    look_after: AtomicU64,
     /// The newest invalidation at which it was found clean.
     clean_at: AtomicU64,
     /// The version of the routes at which its path was last matched.
@@ -134,8 +138,13 @@ impl Page {
             + tags
             + fields
             + encoded;
+        let beta = parts.route.as_ref().map_or(0.0, |route| route.early_refresh);
+        let stale_at = parts.generated.plus(parts.revalidate);
+        let look_after = policy::Early::new(parts.render_micros, beta)
+            .map_or(stale_at, |early| early.begins(parts.generated, stale_at));
         Page {
             cost: cost as u64,
+            look_after: AtomicU64::new(look_after.nanos()),
             place: Place::default(),
             clean_at: AtomicU64::new(parts.started),
             routes_seen: AtomicU32::new(0),
@@ -242,6 +251,25 @@ impl Page {
     pub(crate) fn names(&self) -> Names<'_> {
         let place = self.parts.route.as_ref().map(|r| (self.path(), r.pattern.identity()));
         Names { place, tags: &self.parts.tags }
+    }
+
+    /// Until then a hit needs no closer look at its age. Not later than it is stale.
+    pub(crate) fn look_after(&self) -> Time {
+        Time::from_nanos(self.look_after.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_look_after(&self, time: Time) {
+        self.look_after.store(time.nanos(), Ordering::Relaxed);
+    }
+
+    /// How long its render took, in microseconds; 0 where that is not known.
+    pub(crate) fn render_micros(&self) -> u32 {
+        self.parts.render_micros
+    }
+
+    /// How often it was used lately, on a scale that ends soon.
+    pub(crate) fn heat(&self) -> u32 {
+        self.place.heat()
     }
 
     pub(crate) fn is_clean_at(&self, latest: u64) -> bool {

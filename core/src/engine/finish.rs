@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::answer::{Answer, CacheWord, State};
 use crate::clock::Time;
 use crate::engine::lookup::Found;
-use crate::engine::result::Outcome;
+use crate::engine::result::{Outcome, Run};
 use crate::engine::run::Inside;
 use crate::engine::{Engine, Step};
 use crate::error::{Error, ErrorKind};
@@ -63,7 +63,7 @@ impl Engine {
             return Err(finished_error());
         }
         let deps = flight.take_deps();
-        let outcome = self.page_outcome(target, result, flight.started(), &deps);
+        let outcome = self.page_outcome(target, result, self.run_of(flight), &deps);
         self.complete(flight, outcome)
     }
 
@@ -78,8 +78,12 @@ impl Engine {
             return Err(finished_error());
         }
         let deps = flight.take_deps();
-        let outcome = self.data_outcome(target, value, flight.started(), &deps);
+        let outcome = self.data_outcome(target, value, self.run_of(flight), &deps);
         self.complete(flight, outcome)
+    }
+
+    fn run_of(&self, flight: &Flight) -> Run {
+        Run { started: flight.started(), micros: flight.micros(self.clock.steady()) }
     }
 
     /// Ends a render or load with a failure.
@@ -234,17 +238,18 @@ impl Engine {
     }
 
     fn leave_seat(&self, flight: &Flight) {
-        let had_one = {
+        let held = {
             let mut seat = flight.seat.lock();
-            let taken = *seat == Seat::Taken && !links::is_suspended(flight);
-            if *seat != Seat::None {
-                *seat = Seat::Left;
+            if matches!(*seat, Seat::None) {
+                return;
             }
-            taken
+            let lent = links::is_suspended(flight);
+            match std::mem::replace(&mut *seat, Seat::Left) {
+                Seat::Taken(held) if !lent => held,
+                _ => return,
+            }
         };
-        if had_one {
-            self.pool.leave();
-        }
+        self.pool.leave(&held);
     }
 
     /// A timed-out render may hang in one of its loads: others do not wait for that any longer. If it ends, it is kept.

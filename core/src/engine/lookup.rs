@@ -101,6 +101,7 @@ impl Engine {
             expire: entry.expire,
             started: entry.started,
             generated: entry.generated,
+            render_micros: 0,
             oldest: entry.oldest,
         }))
     }

@@ -13,6 +13,15 @@ use crate::page::{Page, PageResult, Parts};
 use crate::policy;
 use crate::site::dedup;
 
+/// The render or load that gave a result.
+#[derive(Clone, Copy)]
+pub(crate) struct Run {
+    /// The epoch of its begin.
+    pub(crate) started: u64,
+    /// How long it took, in microseconds; 0 where that is not known.
+    pub(crate) micros: u32,
+}
+
 /// What a result is good for.
 pub(crate) enum Outcome {
     /// May be stored and shared.
@@ -34,10 +43,10 @@ impl Engine {
         &self,
         target: &Target,
         result: PageResult,
-        started: u64,
+        run: Run,
         deps: &Deps,
     ) -> Outcome {
-        match self.try_page_outcome(target, result, started, deps) {
+        match self.try_page_outcome(target, result, run, deps) {
             Ok(outcome) => outcome,
             Err(error) => Outcome::Fail(error),
         }
@@ -47,7 +56,7 @@ impl Engine {
         &self,
         target: &Target,
         result: PageResult,
-        started: u64,
+        run: Run,
         deps: &Deps,
     ) -> Result<Outcome, Error> {
         let route = &target.route;
@@ -98,9 +107,10 @@ impl Engine {
             tags: tags.into(),
             revalidate,
             expire,
-            started,
+            started: run.started,
+            render_micros: run.micros,
             generated: self.clock.now(),
-            oldest: started,
+            oldest: run.started,
         }));
         Ok(if store {
             Outcome::Store(page)
@@ -114,7 +124,7 @@ impl Engine {
         &self,
         target: &DataTarget,
         value: Vec<u8>,
-        started: u64,
+        run: Run,
         deps: &Deps,
     ) -> Outcome {
         let tags = dedup(target.tags.iter().chain(&deps.tags).cloned());
@@ -138,9 +148,10 @@ impl Engine {
             tags: tags.into(),
             revalidate,
             expire: policy::effective_expire(revalidate, Lifetime::YEAR),
-            started,
+            started: run.started,
+            render_micros: run.micros,
             generated: self.clock.now(),
-            oldest: started.min(deps.oldest),
+            oldest: run.started.min(deps.oldest),
         }));
         let personal = revalidate.is_zero();
         if personal || too_large {

@@ -255,6 +255,11 @@ impl Memory {
 }
 
 impl Place {
+    /// How often the entry was used lately: 0 to `MAX_HEAT`.
+    pub(crate) fn heat(&self) -> u32 {
+        u32::from(self.heat.load(Ordering::Relaxed) & !USED)
+    }
+
     fn inherit(&self, old: &Place) {
         self.heat.store(old.heat.load(Ordering::Relaxed), Ordering::Relaxed);
         self.node.store(old.node.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -282,6 +287,7 @@ mod tests {
             revalidate: Lifetime::NEVER,
             expire: Lifetime::NEVER,
             started,
+            render_micros: 0,
             generated: Time::from_nanos(0),
             oldest: started,
         }))

@@ -280,6 +280,7 @@ impl Route {
             timeout: optional_lifetime("timeout", &self.timeout)?,
             query: self.query.clone(),
             vary: self.vary.clone().into_iter().collect(),
+            ..RouteOptions::default()
         })
     }
 }

@@ -43,6 +43,7 @@ fn page() -> Page {
         revalidate: Lifetime::from_secs(60),
         expire: Lifetime::YEAR,
         started: 77,
+        render_micros: 0,
         generated: Time::from_nanos(1_700_000_000_000_000_001),
         oldest: 70,
     })
@@ -196,6 +197,7 @@ fn bare() -> Parts {
         revalidate: Lifetime::NEVER,
         expire: Lifetime::NEVER,
         started: 0,
+        render_micros: 0,
         generated: Time::from_nanos(0),
         oldest: 0,
     }
@@ -245,6 +247,7 @@ prop_compose! {
             revalidate,
             expire,
             started,
+            render_micros: 0,
             generated: Time::from_nanos(generated),
             oldest,
         })
