@@ -288,10 +288,10 @@ impl Flight {
         self.began.store(now.nanos(), Ordering::SeqCst);
     }
 
-    /// How long it has run, in microseconds.
+    /// How long it has run, in microseconds: at least one, for 0 says that it is not known.
     pub(crate) fn micros(&self, now: Time) -> u32 {
         let ran = now.since(Time::from_nanos(self.began.load(Ordering::SeqCst)));
-        ran.nanos().map_or(0, |nanos| u32::try_from(nanos / 1000).unwrap_or(u32::MAX))
+        ran.nanos().map_or(0, |nanos| u32::try_from(nanos / 1000).unwrap_or(u32::MAX).max(1))
     }
 
     /// Whether it began, or will begin, later than this epoch.

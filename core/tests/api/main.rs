@@ -13,5 +13,6 @@ mod jobs;
 mod passive;
 mod prerender;
 mod reentrancy;
+mod storm;
 mod support;
 mod timeouts;
