@@ -117,6 +117,11 @@ static void options(void) {
   REFUSED(isr_options_set_number(options, "max_bytes", 1e300));
   REFUSED(isr_options_set_number(options, "backoff_jitter", 0.0 * ISR_NEVER));
   REFUSED(isr_options_set_number(options, "deployment", 1));
+  REFUSED(isr_options_set_number(options, "max_regenerations", 0));
+  SAYS("max_regenerations");
+  REFUSED(isr_options_set_number(options, "max_regenerations_per_tag", 1.5));
+  REFUSED(isr_options_set_number(options, "early_refresh", 100.5));
+  SAYS("0 to 100");
   REFUSED(isr_options_set_never(NULL, "default_expire"));
   REFUSED(isr_options_set_never(options, "threads"));
   REFUSED(isr_options_set_text(NULL, "deployment", ISR_STR("a")));
