@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
-use std::sync::{Arc, Barrier};
+use std::sync::{Arc, Barrier, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -56,48 +56,83 @@ fn quantiles(mut times: Vec<Duration>) -> String {
     format!("p50 {:.3}, p99 {:.3}, p100 {:.3} ms", at(0.5), at(0.99), at(1.0))
 }
 
-/// All who wait for one cold page are answered soon after its render.
+/// All who wait for one cold page are answered soon after its render: how long after it, and how long the system alone takes to
+/// wake as many threads.
 fn stampede() {
-    for by_thread in [false, true] {
-        let (cache, renders) = open(Options::default(), RouteOptions::default(), RENDER);
-        let (send, times) = channel();
-        let start = Arc::new(Barrier::new(WAITERS + 1));
-        let mut began = Instant::now();
-        if by_thread {
-            for _ in 0..WAITERS {
-                let (cache, send, start) = (cache.clone(), send.clone(), start.clone());
-                let wait = move || {
-                    start.wait();
-                    let asked = Instant::now();
-                    cache.get(&Request::new("/p/1")).expect("a page");
-                    send.send(asked.elapsed()).expect("a receiver");
-                };
-                thread::Builder::new().stack_size(64 << 10).spawn(wait).expect("a thread");
-            }
-            start.wait();
-            began = Instant::now();
-        } else {
-            for _ in 0..WAITERS {
-                let (send, asked) = (send.clone(), Instant::now());
-                let done = move |answer: Result<_, _>| {
-                    answer.map(drop).expect("a page");
-                    send.send(asked.elapsed()).expect("a receiver");
-                };
-                cache.get_then(&Request::new("/p/1"), Box::new(done));
-            }
-        }
-        drop(send);
-        let times: Vec<_> = times.iter().collect();
-        let all = began.elapsed();
-        let how = if by_thread { "threads that block" } else { "callbacks" };
-        println!(
-            "stampede, {WAITERS} {how}: {} renders; {}; the last after {:.3} of the render's time",
-            renders.all.load(Ordering::Relaxed),
-            quantiles(times),
-            all.as_secs_f64() / RENDER.as_secs_f64(),
-        );
-        cache.close(Duration::from_secs(5));
+    let (cache, renders) = open(Options::default(), RouteOptions::default(), RENDER);
+    let (send, times) = channel();
+    for _ in 0..WAITERS {
+        let (send, asked) = (send.clone(), Instant::now());
+        let done = move |answer: Result<_, _>| {
+            answer.map(drop).expect("a page");
+            send.send(asked.elapsed()).expect("a receiver");
+        };
+        cache.get_then(&Request::new("/p/1"), Box::new(done));
     }
+    drop(send);
+    let times: Vec<_> = times.iter().collect();
+    let renders_of = |renders: &Renders| renders.all.load(Ordering::Relaxed);
+    told("callbacks", renders_of(&renders), times);
+    cache.close(Duration::from_secs(5));
+
+    let (cache, renders) = open(Options::default(), RouteOptions::default(), RENDER);
+    let asks = cache.clone();
+    let times = crowd(move |_| drop(asks.get(&Request::new("/p/1")).expect("a page")), || ());
+    told("threads that block", renders_of(&renders), times);
+    cache.close(Duration::from_secs(5));
+
+    type Slot = (Mutex<bool>, Condvar);
+    let slots: Arc<Vec<Slot>> = Arc::new((0..WAITERS).map(|_| Slot::default()).collect());
+    let waits = slots.clone();
+    let wait = move |n: usize| {
+        let (woken, changed) = &waits[n];
+        drop(changed.wait_while(woken.lock().expect("a lock"), |woken| !*woken).expect("a lock"));
+    };
+    let times = crowd(wait, move || {
+        thread::sleep(RENDER);
+        for (woken, changed) in slots.iter() {
+            *woken.lock().expect("a lock") = true;
+            changed.notify_one();
+        }
+    });
+    told("threads that the system alone wakes", 0, times);
+}
+
+/// How long each of many threads takes for `each`, begun together; `meanwhile` runs beside them.
+fn crowd(
+    each: impl Fn(usize) + Send + Sync + 'static,
+    meanwhile: impl FnOnce() + Send + 'static,
+) -> Vec<Duration> {
+    let each = Arc::new(each);
+    let (start, end) = (Arc::new(Barrier::new(WAITERS + 1)), Arc::new(Barrier::new(WAITERS + 1)));
+    let (send, times) = channel();
+    for n in 0..WAITERS {
+        let (each, send) = (each.clone(), send.clone());
+        let (start, end) = (start.clone(), end.clone());
+        let ask = move || {
+            start.wait();
+            let asked = Instant::now();
+            each(n);
+            send.send(asked.elapsed()).expect("a receiver");
+            // What a thread's end costs is not what is measured.
+            end.wait();
+        };
+        thread::Builder::new().stack_size(64 << 10).spawn(ask).expect("a thread");
+    }
+    drop(send);
+    start.wait();
+    thread::spawn(meanwhile);
+    let times = times.iter().take(WAITERS).collect();
+    end.wait();
+    times
+}
+
+fn told(how: &str, renders: usize, times: Vec<Duration>) {
+    let last = times.iter().max().map_or(0.0, Duration::as_secs_f64) / RENDER.as_secs_f64();
+    let times = quantiles(times);
+    println!(
+        "stampede, {WAITERS} {how}: {renders} renders; {times}, {last:.3} of the render's time"
+    );
 }
 
 /// 10,000 pages are stale together, under load: what hits of other pages notice, and how many render.
