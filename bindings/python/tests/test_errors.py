@@ -428,10 +428,14 @@ def wrong_calls() -> dict[str, tuple[Callable[[libisr.Cache], object], type[Exce
             type_,
             "max_regenerations_per_tag must be a whole number (int), or None for no limit; got '1'",
         ),
-        "cache early": (lambda c: module.Cache(early_refresh=-1), invalid, "early_refresh must be a number from 0 to 100"),
-        "page concurrent": (lambda c: c.page("/x", max_concurrent=0), invalid, "max_concurrent"),
-        "page early": (lambda c: c.page("/x", early_refresh=101), invalid, "0 to 100; got 101"),
-        "page early type": (lambda c: c.page("/x", early_refresh=None), type_, "early_refresh must be a number"),
+        "cache early": (
+            lambda c: module.Cache(early_refresh=-1),
+            invalid,
+            "early_refresh must be a number from 0 to 100",
+        ),
+        "page concurrent": (lambda c: c.page("/x", max_concurrent=0)(job), invalid, "max_concurrent"),
+        "page early": (lambda c: c.page("/x", early_refresh=101)(job), invalid, "0 to 100; got 101"),
+        "page early type": (lambda c: c.page("/x", early_refresh=None)(job), type_, "early_refresh must be a number"),
         "cache jitter": (lambda c: module.Cache(backoff_jitter=2), invalid, "backoff_jitter"),
         "cache type": (
             lambda c: module.Cache(max_bytes=object),

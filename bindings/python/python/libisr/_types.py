@@ -44,7 +44,7 @@ class CacheOptions(TypedDict, total=False):
     threads: int
     """Renders at a time. Default 8."""
     max_regenerations: int | None
-    """Regenerations in the background at a time; `None`: no limit but `threads`. Default three quarters of `threads`."""
+    """Regenerations in the background at a time; `None`: no limit but `threads`. Default: three quarters of them."""
     max_regenerations_per_tag: int | None
     """Of these, those of pages with the same tag. Default `None`: no limit."""
     early_refresh: float
@@ -91,7 +91,7 @@ class RouteOptions(TypedDict, total=False):
     timeout: Seconds
     """Seconds a render may take. Default: the cache's `default_timeout`."""
     max_concurrent: int | None
-    """Renders of this page's route at a time, whatever they are for. Default `None`: no limit but the cache's `threads`."""
+    """Renders of this route at a time, whatever they are for. Default `None`: no limit but the cache's `threads`."""
     early_refresh: float
     """How eagerly it is regenerated before it is stale, 0 to 100. Default: the cache's `early_refresh`."""
     query: Iterable[str]
