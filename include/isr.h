@@ -248,7 +248,7 @@ enum isr_reason
    */
   ISR_REASON_MISS = 1,
   /**
-   * The stored page is stale; nobody waits.
+   * The stored page is stale, or will be soon (`early_refresh`); nobody waits.
    */
   ISR_REASON_STALE = 2,
   /**
