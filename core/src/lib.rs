@@ -24,6 +24,7 @@ mod options;
 mod page;
 mod policy;
 mod pool;
+mod queue;
 mod render;
 mod route;
 mod site;

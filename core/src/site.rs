@@ -17,6 +17,10 @@ pub(crate) struct Route {
     pub(crate) revalidate: Lifetime,
     pub(crate) expire: Lifetime,
     pub(crate) timeout: Lifetime,
+    /// Renders at a time.
+    pub(crate) max_concurrent: Option<usize>,
+    /// XFetch's beta; 0: never.
+    pub(crate) early_refresh: f64,
     pub(crate) tags: Tags,
     /// Names of query values that are part of the variant.
     pub(crate) query: Vec<String>,
@@ -39,6 +43,7 @@ impl Route {
         renderer: Arc<dyn Renderer>,
     ) -> Result<Route, Error> {
         let pattern = Pattern::parse(pattern)?;
+        options.check()?;
         if options.tags.len() > MAX_TAGS {
             let n = options.tags.len();
             return Err(Error::new(
@@ -70,6 +75,8 @@ impl Route {
             revalidate: options.revalidate.unwrap_or(defaults.default_revalidate),
             expire: options.expire.unwrap_or(defaults.default_expire),
             timeout: options.timeout.unwrap_or(defaults.default_timeout),
+            max_concurrent: options.max_concurrent,
+            early_refresh: options.early_refresh.unwrap_or(defaults.early_refresh),
             tags: Tags::of(options.tags.iter().map(|t| inv.tag(t))),
             query: options.query,
             vary,
@@ -87,6 +94,8 @@ impl Route {
             revalidate: self.revalidate,
             expire: self.expire,
             timeout: self.timeout,
+            max_concurrent: self.max_concurrent,
+            early_refresh: self.early_refresh,
             tags: Tags::of(self.tags.iter().map(|t| inv.tag(t.name()))),
             query: self.query.clone(),
             vary: self.vary.clone(),

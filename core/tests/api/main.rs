@@ -14,5 +14,6 @@ mod kept;
 mod passive;
 mod prerender;
 mod reentrancy;
+mod storm;
 mod support;
 mod timeouts;

@@ -26,5 +26,9 @@ mod sync;
 mod fork;
 
 #[allow(dead_code)]
+#[path = "../../src/queue.rs"]
+mod queue;
+
+#[allow(dead_code)]
 #[path = "../../src/threads.rs"]
 mod threads;
