@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
-use crate::invalidation::{Invalidations, MAX_TAGS, Tag, check_tag};
+use crate::invalidation::{Invalidations, MAX_TAGS, Tags, check_tag};
 use crate::lifetime::Lifetime;
 use crate::options::{Options, RouteOptions};
 use crate::render::Renderer;
@@ -21,7 +21,7 @@ pub(crate) struct Route {
     pub(crate) max_concurrent: Option<usize>,
     /// XFetch's beta; 0: never.
     pub(crate) early_refresh: f64,
-    pub(crate) tags: Vec<Arc<Tag>>,
+    pub(crate) tags: Tags,
     /// Names of query values that are part of the variant.
     pub(crate) query: Vec<String>,
     /// Request headers that are the sources of variants, in lower case.
@@ -77,7 +77,7 @@ impl Route {
             timeout: options.timeout.unwrap_or(defaults.default_timeout),
             max_concurrent: options.max_concurrent,
             early_refresh: options.early_refresh.unwrap_or(defaults.early_refresh),
-            tags: dedup(options.tags.iter().map(|t| inv.tag(t))),
+            tags: Tags::of(options.tags.iter().map(|t| inv.tag(t))),
             query: options.query,
             vary,
             listed,
@@ -96,7 +96,7 @@ impl Route {
             timeout: self.timeout,
             max_concurrent: self.max_concurrent,
             early_refresh: self.early_refresh,
-            tags: self.tags.iter().map(|t| inv.tag(t.name())).collect(),
+            tags: Tags::of(self.tags.iter().map(|t| inv.tag(t.name()))),
             query: self.query.clone(),
             vary: self.vary.clone(),
             listed: self.listed.clone(),
@@ -124,17 +124,6 @@ impl std::fmt::Debug for Route {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Route({})", self.pattern.text())
     }
-}
-
-/// Keeps the first of equal tags.
-pub(crate) fn dedup(tags: impl Iterator<Item = Arc<Tag>>) -> Vec<Arc<Tag>> {
-    let mut out: Vec<Arc<Tag>> = Vec::new();
-    for tag in tags {
-        if !out.iter().any(|t| Arc::ptr_eq(t, &tag)) {
-            out.push(tag);
-        }
-    }
-    out
 }
 
 fn vary_header(name: &str, header: &str) -> Result<Box<str>, Error> {

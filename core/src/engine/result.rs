@@ -7,11 +7,10 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
 use crate::flight::{DataTarget, Deps, Target};
 use crate::http::{self, Privacy};
-use crate::invalidation::{MAX_TAGS, Tag, check_tag};
+use crate::invalidation::{MAX_TAGS, Tag, Tags, check_tag};
 use crate::lifetime::Lifetime;
 use crate::page::{Page, PageResult, Parts};
 use crate::policy;
-use crate::site::dedup;
 
 /// The render or load that gave a result.
 #[derive(Clone, Copy)]
@@ -25,10 +24,10 @@ pub(crate) struct Run {
 /// What a result is good for.
 pub(crate) enum Outcome {
     /// May be stored and shared.
-    Store(Arc<Page>),
+    Store(Page),
     /// Is answered and not stored.
     Pass {
-        page: Arc<Page>,
+        page: Page,
         /// For the request alone that began the render.
         personal: bool,
         /// What is stored goes.
@@ -74,7 +73,7 @@ impl Engine {
         }
         http::encode_location(&mut fields);
         let own = self.tag_nodes(&result.tags)?;
-        let tags = dedup(route.tags.iter().cloned().chain(own).chain(deps.tags.iter().cloned()));
+        let tags = route.tags.and(own.into_iter().chain(deps.tags.iter().cloned()));
         check_tag_count(&tags)?;
         let revalidate = result.revalidate.unwrap_or(route.revalidate).min(deps.revalidate);
         let expire = policy::effective_expire(revalidate, result.expire.unwrap_or(route.expire));
@@ -95,7 +94,7 @@ impl Engine {
         } else {
             Vec::new()
         };
-        let page = Arc::new(Page::new(Parts {
+        let page = Page::new(Parts {
             key: target.key.clone(),
             path_len: target.path.len(),
             route: Some(route.clone()),
@@ -104,14 +103,14 @@ impl Engine {
             body: result.body.into(),
             etag,
             encoded,
-            tags: tags.into(),
+            tags,
             revalidate,
             expire,
             started: run.started,
             render_micros: run.micros,
             generated: self.clock.now(),
             oldest: run.started,
-        }));
+        });
         Ok(if store {
             Outcome::Store(page)
         } else {
@@ -127,7 +126,7 @@ impl Engine {
         run: Run,
         deps: &Deps,
     ) -> Outcome {
-        let tags = dedup(target.tags.iter().chain(&deps.tags).cloned());
+        let tags = Tags::of(target.tags.iter().chain(&deps.tags).cloned());
         if let Err(error) = check_tag_count(&tags) {
             return Outcome::Fail(error);
         }
@@ -136,7 +135,7 @@ impl Engine {
         if too_large {
             self.counters.too_large.add();
         }
-        let page = Arc::new(Page::new(Parts {
+        let page = Page::new(Parts {
             key: target.key.clone(),
             path_len: 0,
             route: None,
@@ -145,14 +144,14 @@ impl Engine {
             body: value.into(),
             etag: "".into(),
             encoded: Vec::new(),
-            tags: tags.into(),
+            tags,
             revalidate,
             expire: policy::effective_expire(revalidate, Lifetime::YEAR),
             started: run.started,
             render_micros: run.micros,
             generated: self.clock.now(),
             oldest: run.started.min(deps.oldest),
-        }));
+        });
         let personal = revalidate.is_zero();
         if personal || too_large {
             Outcome::Pass { page, personal, remove: false }
