@@ -136,6 +136,8 @@ impl<T> PerProcess<T> {
     }
 
     /// The value of this process, if there is one.
+    #[cfg(feature = "shuttle")]
+    #[allow(dead_code, reason = "tests/shuttle takes this file on its own")]
     pub(crate) fn present(&self) -> Option<&T> {
         self.of(generation())
     }

@@ -10,6 +10,9 @@ use crate::route::Params;
 /// Options of a cache. Start from [`Options::default`], or set by name with [`Options::set`] as the bindings do.
 #[derive(Clone, Debug)]
 pub struct Options {
+    /// Names the cache in its process: all who open this name there share one cache, with its memory, renders and counters,
+    /// and must give the same options. See [`Cache::open`](crate::Cache::open). Default none: a cache of one's own.
+    pub name: Option<String>,
     /// Separates builds: another deployment's pages are never served. Default empty.
     pub deployment: String,
     /// Bytes of memory for pages and data entries, the engine's own cost included. Default 256 MiB.
@@ -70,6 +73,7 @@ pub enum OptionValue {
 impl Default for Options {
     fn default() -> Options {
         Options {
+            name: None,
             deployment: String::new(),
             max_bytes: 256 << 20,
             max_entry_bytes: 16 << 20,
@@ -97,6 +101,7 @@ impl Default for Options {
 impl Options {
     /// Every name that [`Options::set`] knows.
     pub const NAMES: &'static [&'static str] = &[
+        "name",
         "deployment",
         "max_bytes",
         "max_entry_bytes",
@@ -123,6 +128,7 @@ impl Options {
     /// `InvalidArgument` for an unknown name, a wrong type or a value out of range; the text names the value and the rule.
     pub fn set(&mut self, name: &str, value: OptionValue) -> Result<(), Error> {
         match name {
+            "name" => self.name = Some(text(name, value)?),
             "deployment" => self.deployment = text(name, value)?,
             "max_bytes" => self.max_bytes = whole(name, value, 0)?,
             "max_entry_bytes" => self.max_entry_bytes = whole(name, value, 0)?,
@@ -172,6 +178,9 @@ impl Options {
                     "storable_statuses takes 200 to 499 but not 206 and 304; got {s}"
                 )));
             }
+        }
+        if self.name.as_ref().is_some_and(String::is_empty) {
+            return Err(Error::invalid("name must not be empty"));
         }
         if self.directory.as_ref().is_some_and(|d| d.as_os_str().is_empty()) {
             return Err(Error::invalid("directory must not be empty"));
