@@ -10,6 +10,8 @@ mod directory_load;
 mod flight;
 mod headers;
 mod jobs;
+mod owners;
+mod owners_close;
 mod passive;
 mod prerender;
 mod reentrancy;
