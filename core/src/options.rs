@@ -10,9 +10,6 @@ use crate::route::Params;
 /// Options of a cache. Start from [`Options::default`], or set by name with [`Options::set`] as the bindings do.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Names the cache in its process: all who open this name there share one cache, with its memory, renders and counters,
-    /// and must give the same options. See [`Cache::open`](crate::Cache::open). Default none: a cache of one's own.
-    pub name: Option<String>,
     /// Separates builds: another deployment's pages are never served. Default empty.
     pub deployment: String,
     /// Bytes of memory for pages and data entries, the engine's own cost included. Default 256 MiB.
@@ -51,6 +48,9 @@ pub struct Options {
     /// Whether an invalidation and a stored page are on the disk (fsync) before the call returns, so that not even a power
     /// loss undoes them. Default no: they survive the death of any process, not that of the machine.
     pub durable: bool,
+    /// Names the cache in its process: all who open this name there share one cache, with its memory, renders and counters,
+    /// and must give the same options. See [`Cache::open`](crate::Cache::open). Default none: a cache of one's own.
+    pub name: Option<String>,
     /// Told once of each kind of trouble with the directory, from any thread; memory goes on alone. Default nobody.
     pub on_trouble: Option<OnTrouble>,
     /// Where time is read. Default the system.
@@ -73,7 +73,6 @@ pub enum OptionValue {
 impl Default for Options {
     fn default() -> Options {
         Options {
-            name: None,
             deployment: String::new(),
             max_bytes: 256 << 20,
             max_entry_bytes: 16 << 20,
@@ -92,6 +91,7 @@ impl Default for Options {
             directory: None,
             max_disk_bytes: 16 << 30,
             durable: false,
+            name: None,
             on_trouble: None,
             clock: Clock::system(),
         }
@@ -101,7 +101,6 @@ impl Default for Options {
 impl Options {
     /// Every name that [`Options::set`] knows.
     pub const NAMES: &'static [&'static str] = &[
-        "name",
         "deployment",
         "max_bytes",
         "max_entry_bytes",
@@ -120,6 +119,7 @@ impl Options {
         "directory",
         "max_disk_bytes",
         "durable",
+        "name",
     ];
 
     /// Sets one option by its name.
@@ -128,7 +128,6 @@ impl Options {
     /// `InvalidArgument` for an unknown name, a wrong type or a value out of range; the text names the value and the rule.
     pub fn set(&mut self, name: &str, value: OptionValue) -> Result<(), Error> {
         match name {
-            "name" => self.name = Some(text(name, value)?),
             "deployment" => self.deployment = text(name, value)?,
             "max_bytes" => self.max_bytes = whole(name, value, 0)?,
             "max_entry_bytes" => self.max_entry_bytes = whole(name, value, 0)?,
@@ -153,6 +152,7 @@ impl Options {
             "directory" => self.directory = Some(text(name, value)?.into()),
             "max_disk_bytes" => self.max_disk_bytes = whole(name, value, 0)?,
             "durable" => self.durable = flag(name, value)?,
+            "name" => self.name = Some(text(name, value)?),
             _ => {
                 return Err(Error::invalid(format!(
                     "unknown option \"{name}\"; known are {}",
