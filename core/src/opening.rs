@@ -144,8 +144,9 @@ impl Opening {
         path: &str,
         variant: Option<&Variant>,
     ) -> Result<Arc<Target>, Error> {
-        self.owner.check_open()?;
-        self.engine.target(path, variant)
+        let target = self.engine.target(path, variant);
+        // Only then: when it closes, its routes go.
+        self.owner.check_open().and(target)
     }
 
     /// See [`Cache::close`](crate::Cache::close).

@@ -136,9 +136,9 @@ impl Engine {
         for waiter in waiters {
             match &recorded {
                 Recorded::Page { .. } => self.settle(waiter, flight, &recorded, now),
-                // Only those of the owner that closes have no other one.
+                // Because its owner closes; others have theirs.
                 Recorded::Failed(error)
-                    if error.kind() == ErrorKind::Closed
+                    if error.kind() != ErrorKind::Timeout
                         && flight.owner.is_closed()
                         && !waiter.ask.by.owner().is_closed() =>
                 {
@@ -216,6 +216,8 @@ impl Engine {
         }
         if error.kind() == ErrorKind::Timeout {
             self.counters.render_timeouts.add();
+        } else if flight.owner.is_closed() {
+            return;
         }
         self.note_failure(shard, flight, error, found);
     }

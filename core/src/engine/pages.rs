@@ -282,7 +282,7 @@ impl Engine {
         }
         let Some(done) = done else { return Ok(Step::WouldWait) };
         let Some(owner) = target.route.runner(ask.by.owner()) else {
-            return Ok(Step::Ready(Err(no_route(&target.path)), Some(done)));
+            return Ok(Step::Ready(Err(no_renderer(&ask, target)), Some(done)));
         };
         let within = ask.within.clone();
         let claim = if unshared || !ask.waits_elsewhere() {
@@ -332,7 +332,7 @@ impl Engine {
             return Step::Ready(Err(error), Some(done));
         }
         let Some(owner) = target.route.runner(ask.by.owner()) else {
-            return Step::Ready(Err(no_route(&target.path)), Some(done));
+            return Step::Ready(Err(no_renderer(&ask, target)), Some(done));
         };
         let mut flight = self.page_flight(owner, target, Reason::Miss, None);
         flight.live = true;
@@ -438,4 +438,9 @@ impl Engine {
 
 fn no_route(path: &str) -> Error {
     Error::new(ErrorKind::NoRoute, format!("no route matches \"{path}\""))
+}
+
+/// Why nobody renders for one who asks: he has closed, or the last one that had the route.
+fn no_renderer(ask: &Ask, target: &Target) -> Error {
+    ask.by.owner().check_open().err().unwrap_or_else(|| no_route(&target.path))
 }

@@ -152,8 +152,8 @@ impl Prerender {
     fn attempt(self: &Arc<Self>, Attempt { index, failures }: Attempt) {
         let run = self.clone();
         let done: Done = Box::new(move |result| run.attempted(index, failures, result));
-        let open = self.owner.check_open();
-        let target = match open.and_then(|()| self.engine.target(&self.paths[index], None)) {
+        let target = self.engine.target(&self.paths[index], None);
+        let target = match self.owner.check_open().and(target) {
             Ok(target) => target,
             Err(error) => return self.ended(index, Err(error)),
         };
