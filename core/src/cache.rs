@@ -182,7 +182,7 @@ impl Cache {
     ///
     /// # Errors
     /// `InvalidArgument` for a malformed pattern or option, `InvalidTag`, `InvalidPath` for a static path that cannot be,
-    /// `Conflict` where a route matches the same paths, `Closed`.
+    /// `Conflict` where a route matches the same paths or another owner gave it other options, `Closed`.
     pub fn add_route(
         &self,
         pattern: &str,
