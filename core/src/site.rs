@@ -111,15 +111,14 @@ impl Route {
 
     /// `Conflict` where the options of another owner's route for the same pattern are not the same.
     pub(crate) fn check_same(&self, other: &Route) -> Result<(), Error> {
-        let names =
-            |tags: &[Arc<Tag>]| tags.iter().map(|t| t.name().to_string()).collect::<Vec<_>>();
+        let tags = self.tags.iter().map(|tag| tag.name());
         let differs = if self.revalidate != other.revalidate {
             "revalidate"
         } else if self.expire != other.expire {
             "expire"
         } else if self.timeout != other.timeout {
             "timeout"
-        } else if names(&self.tags) != names(&other.tags) {
+        } else if !tags.eq(other.tags.iter().map(|tag| tag.name())) {
             "tags"
         } else if self.query != other.query {
             "query"

@@ -72,11 +72,11 @@ def test_who_waits_for_one_that_closes_renders_for_himself() -> None:
 def test_what_is_shared_is_opened_alike() -> None:
     with libisr.Cache(name="alike") as cache:
         cache.page("/", revalidate=1)(lambda job: "x")
-        with pytest.raises(libisr.Conflict, match="^threads must be the same"):
+        with pytest.raises(libisr.Conflict, match=r"^threads must be the same"):
             libisr.Cache(name="alike", threads=3)
-        with libisr.Cache(name="alike") as same, pytest.raises(libisr.Conflict, match='^revalidate of "/"'):
+        with libisr.Cache(name="alike") as same, pytest.raises(libisr.Conflict, match=r'^revalidate of "/"'):
             same.page("/", revalidate=2)(lambda job: "x")
-    with pytest.raises(libisr.InvalidArgument, match="^name must not be empty"):
+    with pytest.raises(libisr.InvalidArgument, match=r"^name must not be empty"):
         libisr.Cache(name="")
-    with pytest.raises(TypeError, match="^name must be a str"):
+    with pytest.raises(TypeError, match=r"^name must be a str"):
         libisr.Cache(name=1)  # type: ignore[arg-type]
