@@ -41,6 +41,20 @@ fn in_mid_render_the_others_get_their_own() {
 }
 
 #[test]
+fn a_render_that_fails_while_its_owner_closes_fails_for_that_one_alone() {
+    let (a, desk, b) = desk_and_b(&Shared::new());
+    let (of_a, job) = (ask(&a, "/p"), desk.take());
+    let of_b = ask(&b, "/p");
+    let closing = a.clone();
+    let closed = spawn(move || closing.close(PATIENCE));
+    eventually("it closes", || a.is_closed());
+    job.fail(Error::render("its other calls are refused", None)).unwrap();
+    assert!(closed.join());
+    fails(of_a.join(), Render, &["refused"]);
+    assert_eq!(told(of_b.join()), (CacheWord::Miss, "b".into()));
+}
+
+#[test]
 fn what_it_waits_for_goes_on_without_it() {
     let (a, desk, b) = desk_and_b(&Shared::new());
     let (of_a, job) = (ask(&a, "/p"), desk.take());
