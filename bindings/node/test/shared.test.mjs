@@ -159,9 +159,11 @@ test('one that has not the route has it rendered by another, which stays alive f
 test('a worker ends by itself while another isolate renders', async (t) => {
   const cache = open(t);
   const held = gate();
-  cache.page('/held', () => held.passed);
+  // Whoever waits for that waits for the time-out.
+  cache.page('/held', { timeout: 5 }, () => held.passed);
   const answer = cache.get('/held');
-  const thread = worker(t, t.name, `cache.page('/[id]', () => 'x'); await cache.get('/1');`);
+  answer.catch(() => {});
+  const thread = worker(t, t.name, `globalThis.kept = cache; cache.page('/[id]', () => 'x'); await cache.get('/1');`);
   assert.deepEqual(await once(thread, 'exit'), [0]);
   assert.equal(cache.activity().running, 1);
   held.open('y');

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::directory::Ground;
 use super::owners::{Shared, says};
 use super::support::*;
 use isr_core::ErrorKind::*;
@@ -144,6 +145,28 @@ fn loads_of_it_are_begun_again_by_the_others() {
     assert_eq!((value.cache(), value.value()), (CacheWord::Miss, &b"b"[..]));
     let job = jobs.lock().unwrap().pop().unwrap();
     fails(job.complete("late".into()), Finished, &[]);
+}
+
+#[test]
+fn who_waits_for_another_process_with_one_that_closes_goes_on_waiting() {
+    let ground = Ground::new();
+    let (elsewhere, desk) = (ground.open(), Desk::new());
+    elsewhere.add_route("/[id]", revalidate(60.0), desk.renderer()).unwrap();
+    let open = || {
+        let cache = ground.open_with(|o| o.name = Some("waits elsewhere".into()));
+        cache.add_route("/[id]", revalidate(60.0), says("never")).unwrap();
+        cache
+    };
+    let (a, b) = (open(), open());
+    let its_own = ask(&elsewhere, "/p");
+    let job = desk.take();
+    let (of_a, of_b) = (ask(&a, "/p"), ask(&b, "/p"));
+    a.close(Duration::ZERO);
+    fails(of_a.join(), Closed, &[]);
+    job.complete(PageResult::new("elsewhere")).unwrap();
+    its_own.join().unwrap();
+    assert_eq!(told(of_b.join()), (CacheWord::Miss, "elsewhere".into()));
+    assert_eq!(b.stats().renders, 0);
 }
 
 #[test]
