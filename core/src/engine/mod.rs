@@ -108,7 +108,7 @@ impl Engine {
 
     /// The engine of a forked child, with what was opened in the parent and no routes. Of the parent's it only reads what needs no
     /// lock: who held one at the fork will never release it.
-    /// With `closed` it is closed at once, as it is where the parent's is.
+    /// With `closed` it is to be closed at once, and opens nothing.
     pub(crate) fn after_fork(parent: &Engine, owner: Arc<Owner>, closed: bool) -> Arc<Engine> {
         let owners = Owners::new(owner);
         let on_trouble = Some(owners.on_trouble());
@@ -117,18 +117,13 @@ impl Engine {
         if let Some(seed) = draft::random_secret().first_chunk() {
             fastrand::seed(u64::from_le_bytes(*seed));
         }
-        let is_closed = closed || parent.is_closed();
-        let found = match is_closed {
+        let found = match closed {
             true => Directory::None,
             false => open_directory(&options).unwrap_or_else(|e| not_opened(&options, &e)),
         };
         // With a directory its log tells what was invalidated; whether that can be read is not known to be the same here.
         let inherited = if parent.store.is_some() { AFTER_ALL } else { parent.inv.now() };
-        let engine = Engine::new(options, owners, found, parent.draft_secret.clone(), inherited);
-        if is_closed {
-            engine.close(Duration::ZERO);
-        }
-        engine
+        Engine::new(options, owners, found, parent.draft_secret.clone(), inherited)
     }
 
     fn new(
@@ -338,7 +333,7 @@ fn left_until(end: Time, timeout: Duration) -> Duration {
 }
 
 impl Uses for Engine {
-    fn take_used(&self) -> Vec<Arc<Page>> {
+    fn take_used(&self) -> Vec<Page> {
         self.memory.take_used()
     }
 }

@@ -9,7 +9,8 @@ use crate::engine::waiting::{newest_joinable, stand_still};
 use crate::engine::{Engine, Step, closed_error};
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Ask, Done, Flight, Purpose, Seat, Shard, Target, Trouble, What};
-use crate::invalidation::Names;
+use crate::invalidation::{Names, Tags};
+use crate::lanes::Lane;
 use crate::lifetime::Lifetime;
 use crate::links;
 use crate::owner::{Busy, Owner};
@@ -24,7 +25,7 @@ use crate::sync::atomic::Ordering;
 
 /// A stored page and its state.
 pub(crate) struct Stored {
-    pub(crate) page: Arc<Page>,
+    pub(crate) page: Page,
     pub(crate) judged: Judged,
 }
 
@@ -40,14 +41,41 @@ pub(crate) enum BackOff {
 impl Engine {
     /// A fresh page of a plain path, without anything that a hit does not need. A path that is not canonical is no key, so
     /// it is not found.
+    #[inline(always)]
     pub(crate) fn hit(&self, path: &str) -> Option<Answer> {
-        let page = self.memory.get(path.as_bytes())?;
-        if !page.is_plain() || page.routes_seen() != self.routes_version.load(Ordering::Acquire) {
+        let lane = Lane::mine();
+        let page = self.memory.get(lane, path.as_bytes())?;
+        let now = self.fresh_at(&page).filter(|_| page.is_plain())?;
+        self.counters.hits.add(lane);
+        Some(Answer { page, word: CacheWord::Hit, stored: true, invalidated: false, now })
+    }
+
+    /// As [`Engine::hit`], with the page that answered the same question before.
+    #[inline]
+    pub(crate) fn hit_again(&self, page: &Page) -> Option<Answer> {
+        if page.place().is_gone() {
+            return None;
+        }
+        let now = self.fresh_at(page)?;
+        page.place().mark();
+        self.counters.hits.add(Lane::mine());
+        Some(Answer {
+            page: page.clone(),
+            word: CacheWord::Hit,
+            stored: true,
+            invalidated: false,
+            now,
+        })
+    }
+
+    /// The present time, if a page in the store is fresh now.
+    #[inline(always)]
+    fn fresh_at(&self, page: &Page) -> Option<Time> {
+        if page.routes_seen() != self.routes_version.load(Ordering::Acquire) {
             return None;
         }
         let now = self.clock.now();
-        let times = page.times();
-        if times.generated > now || now > times.generated.plus(times.revalidate) {
+        if !page.is_in_time(now) {
             return None;
         }
         if let Some(store) = &self.store {
@@ -58,13 +86,12 @@ impl Engine {
         }
         let latest = self.inv.latest();
         if !page.is_clean_at(latest) {
-            if !self.verdict(&page, now).is_clean() {
+            if !self.verdict(page, now).is_clean() {
                 return None;
             }
             page.set_clean_at(latest);
         }
-        self.counters.hits.add();
-        Some(Answer { page, word: CacheWord::Hit, stored: true, invalidated: false, now })
+        Some(now)
     }
 
     /// Finds the route of a request and makes its key.
@@ -408,20 +435,14 @@ impl Engine {
             body: Box::default(),
             etag: "".into(),
             encoded: Vec::new(),
-            tags: Box::default(),
+            tags: Tags::default(),
             revalidate: Lifetime::ZERO,
             expire: Lifetime::ZERO,
             started: 0,
             generated: now,
             oldest: 0,
         });
-        Answer {
-            page: Arc::new(page),
-            word: CacheWord::Bypass,
-            stored: false,
-            invalidated: false,
-            now,
-        }
+        Answer { page, word: CacheWord::Bypass, stored: false, invalidated: false, now }
     }
 
     /// A new or changed memory of a key's trouble.
