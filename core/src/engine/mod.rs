@@ -215,15 +215,20 @@ impl Engine {
         {
             let mut routes = self.routes.write();
             let mut left = Router::new();
+            let mut all_stay = true;
             for (pattern, route) in routes.iter() {
                 gone.extend(route.remove_renderer(owner));
                 if route.has_renderers() {
                     // They fitted together before.
                     let _ = left.insert(pattern.clone(), route.clone());
+                } else {
+                    all_stay = false;
                 }
             }
-            *routes = left;
-            self.routes_version.fetch_add(1, Ordering::Release);
+            if !all_stay {
+                *routes = left;
+                self.routes_version.fetch_add(1, Ordering::Release);
+            }
         }
         // Dropped here, for that may call into the cache.
         drop((gone, owner.added.take()));
