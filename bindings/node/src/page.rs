@@ -1,7 +1,5 @@
 //! Answers, pages and values of data entries, held for JavaScript.
 
-use std::sync::Arc;
-
 use isr_core::http::Conditions;
 use isr_core::{Answer, DataAnswer, Page, Peek};
 use napi::Env;
@@ -241,5 +239,5 @@ fn external<'env, T: 'static>(env: &'env Env, bytes: &[u8], owner: T) -> Result<
 }
 
 fn page_id(page: &Page) -> f64 {
-    Arc::as_ptr(page).addr() as f64
+    page.address() as f64
 }

@@ -1,7 +1,6 @@
 //! Pages and answers: views of what the core holds, without a copy.
 
 use std::ffi::{c_int, c_void};
-use std::sync::Arc;
 
 use isr_core::http::Conditions;
 use pyo3::exceptions::PyBufferError;
@@ -17,7 +16,7 @@ use crate::lookups::Lookups;
 /// A stored response: immutable, readable from any thread, alive as long as this object or a view of its body.
 #[pyclass(frozen, module = "libisr")]
 pub struct Page {
-    pub(crate) core: Arc<isr_core::Page>,
+    pub(crate) core: isr_core::Page,
 }
 
 #[pymethods]
@@ -216,7 +215,7 @@ impl Answer {
 pub struct Slice {
     start: *const u8,
     length: usize,
-    _page: Arc<isr_core::Page>,
+    _page: isr_core::Page,
 }
 
 // SAFETY: `start` points into the page, which is immutable and may be read from any thread.

@@ -18,7 +18,9 @@ use crate::memory::queues::{Queues, Standing, Victim};
 use crate::memory::table::{Table, Writer};
 use crate::page::Page;
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 
 /// A hit raises the counter up to here.
 const MAX_HEAT: u8 = 3;
@@ -36,6 +38,8 @@ const MAX_REMOVED: u64 = 1 << 20;
 pub(crate) struct Place {
     /// Uses since the queues last asked, up to `MAX_HEAT`, and `USED`.
     heat: AtomicU8,
+    /// It was in the store and is there no more.
+    is_gone: AtomicBool,
     /// Its node in the queues.
     node: AtomicU32,
     /// With a directory: the slot of its key there.
@@ -147,6 +151,7 @@ impl Memory {
             let node = page.place().node.load(Ordering::Relaxed);
             books.queues.replace(node, old.cost(), cost, page.render_micros());
             books.table.replace(hash, &old, page);
+            old.place().is_gone.store(true, Ordering::Release);
             self.bytes.fetch_add(cost.wrapping_sub(old.cost()), Ordering::Relaxed);
         } else {
             if let Some(path) = page.variant_path() {
@@ -228,7 +233,9 @@ impl Memory {
         hasher.finish()
     }
 
+    /// An entry was taken out.
     fn gone(&self, books: &mut Books, page: &Page) {
+        page.place().is_gone.store(true, Ordering::Release);
         self.bytes.fetch_sub(page.cost(), Ordering::Relaxed);
         self.entries.fetch_sub(1, Ordering::Relaxed);
         if let Some(path) = page.variant_path()
@@ -243,6 +250,10 @@ impl Memory {
 }
 
 impl Place {
+    pub(crate) fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Acquire)
+    }
+
     fn is(&self, victim: Victim) -> bool {
         self.node.load(Ordering::Relaxed) == victim.node
     }
@@ -264,7 +275,7 @@ impl Place {
 
     /// Used now. Two at a time count as one.
     #[inline]
-    fn mark(&self) {
+    pub(crate) fn mark(&self) {
         let heat = self.heat.load(Ordering::Relaxed);
         if heat != MAX_HEAT | USED {
             self.heat.store(((heat & !USED) + 1).min(MAX_HEAT) | USED, Ordering::Relaxed);
