@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
+use isr_core::Options;
 
 #[path = "eviction/memory.rs"]
 mod memory;
@@ -38,6 +39,9 @@ struct Args {
     /// Instead: what a process takes with a cache of so many MiB while pages come and go
     #[arg(long)]
     memory: Option<u64>,
+    /// With --memory: threads that render
+    #[arg(long, default_value_t = Options::default().threads)]
+    threads: usize,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -53,7 +57,7 @@ struct Score {
 fn main() {
     let args = Args::parse();
     if let Some(megabytes) = args.memory {
-        return memory::churn(megabytes, 20);
+        return memory::churn(megabytes, args.threads, 20);
     }
     let traces = match &args.file {
         Some(path) => vec![traces::read(path).unwrap_or_else(|e| {
