@@ -78,15 +78,15 @@ demo: site ## The example site from C, Python and Node: walk through the story (
 # ---- tests --------------------------------------------------------------------------------------------------------
 
 .PHONY: test lint test-core test-model test-machine test-c test-python test-node test-site test-servers test-demo scenarios \
-    test-directory runners
+    test-directory runners bench-guard
 # The scenarios come last: their closing line counts.
-test: setup lint test-core test-model test-machine test-c test-python test-node test-site test-servers test-demo test-directory scenarios ## Everything
+test: setup lint test-core test-model test-machine test-c test-python test-node test-site test-servers test-demo test-directory bench-guard scenarios ## Everything
 
 lint: build-python build-node ## Formats, clippy, ruff, mypy
 	cargo fmt --all --check
 	PYO3_BUILD_EXTENSION_MODULE=1 cargo clippy --locked --workspace --all-targets -- -D warnings
-	.venv/bin/ruff check bindings/python examples tests
-	.venv/bin/ruff format --check bindings/python examples tests
+	.venv/bin/ruff check bindings/python examples tests benches
+	.venv/bin/ruff format --check bindings/python examples tests benches
 
 test-core: build/.apt ## Unit, property and many-threads tests of the core
 	cargo test --locked -q -p libisr-core
@@ -152,11 +152,8 @@ scenarios: runners ## All four runners on a folder: make scenarios DIR=tests/sce
 test-directory: runners ## The scenarios with a directory each, which must change nothing
 	python3 tests/run_scenarios.py --directory $(or $(DIR),$(SCENARIOS))
 
-.PHONY: bench
-bench: ## The hit path beside its peers, and what a directory costs
-	cargo bench -q -p libisr-core --bench hit -- 100000 1
-	cargo bench -q -p libisr-core --bench hit -- 100000 2
-	cargo bench -q -p libisr-core --bench store
+bench-guard: build/.apt ## Instructions of the hit path: 3 % more than in benches/guard.json fail (ARGS=--renew)
+	python3 benches/guard.py $(ARGS)
 
 # ---- install ------------------------------------------------------------------------------------------------------
 
