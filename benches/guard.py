@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Counts the instructions of the hit path with callgrind, and fails where one needs more than 3 % more than guard.json says.
+"""Counts the instructions of the hit path with callgrind; fails where one needs 3 % more than guard.json says.
 
     make bench-guard                 compares
     make bench-guard ARGS=--renew    writes the counts of now to guard.json
 
-Time differs from machine to machine, and on a busy one from run to run; instructions do not: the build is for plain x86-64, valgrind
-shows libc always the same CPU, and one thread asks for the same pages. They depend on the compiler, so guard.json names it.
+Time differs from machine to machine, and on a busy one from run to run; instructions do not: the build is for plain
+x86-64, valgrind shows libc always the same CPU, and one thread asks for the same pages. They depend on the compiler, so
+guard.json names it.
 """
 
 import argparse

@@ -28,6 +28,9 @@ struct Args {
     /// Interleaved rounds.
     #[arg(long, default_value_t = 7)]
     rounds: usize,
+    /// libisr without its peers.
+    #[arg(long)]
+    alone: bool,
     /// A line of JSON for each result.
     #[arg(long)]
     json: bool,
@@ -60,7 +63,8 @@ fn main() {
     let mutexes: Vec<Mutex<lru::LruCache<String, Body>>> =
         (0..64).map(|_| Mutex::new(lru::LruCache::unbounded())).collect();
     let mut frozen: HashMap<String, Body, ahash::RandomState> = HashMap::default();
-    for path in &paths {
+    let stored = if args.alone { &[] } else { &paths[..] };
+    for path in stored {
         quick.insert(path.clone(), make());
         moka.insert(path.clone(), make());
         foyer.insert(path.clone(), make());
@@ -69,7 +73,7 @@ fn main() {
     }
     moka.run_pending_tasks();
 
-    let contestants: [(&str, Lookup); 6] = [
+    let mut contestants: Vec<(&str, Lookup)> = vec![
         ("libisr", Box::new(|p| isr.get(&Request::new(p)).map_or(0, |a| a.page().body().len()))),
         ("limit: frozen HashMap", Box::new(|p| frozen.get(p).cloned().map_or(0, |b| b.len()))),
         ("quick_cache", Box::new(|p| quick.get(p).map_or(0, |b| b.len()))),
@@ -80,14 +84,21 @@ fn main() {
         ("foyer (S3-FIFO)", Box::new(|p| foyer.get(p).map_or(0, |e| e.value().len()))),
         ("moka", Box::new(|p| moka.get(p).map_or(0, |b| b.len()))),
     ];
+    if args.alone {
+        contestants.truncate(1);
+    }
     for threads in args.threads {
         let mut times = vec![Vec::new(); contestants.len()];
-        for _ in 0..args.rounds {
+        for number in 0..=args.rounds {
             for (i, (_, lookup)) in contestants.iter().enumerate() {
-                times[i].push(round(lookup, &paths, &order, threads, body));
+                let nanos = round(lookup, &paths, &order, threads, body);
+                // The first round warms up.
+                if number > 0 {
+                    times[i].push(nanos);
+                }
             }
         }
-        let case = format!("hit, {} pages of {body} B, threads: {threads}", args.pages);
+        let case = format!("hit, {} pages of {body} B", args.pages);
         for ((name, _), samples) in contestants.iter().zip(&times) {
             rows.median(&case, name, threads as f64, "ns", samples);
         }
