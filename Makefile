@@ -84,7 +84,7 @@ test: setup lint test-core test-model test-machine test-c test-python test-node 
 
 lint: build-python build-node ## Formats, clippy, ruff, mypy
 	cargo fmt --all --check
-	PYO3_BUILD_EXTENSION_MODULE=1 cargo clippy --locked --workspace --all-targets -- -D warnings
+	PYO3_BUILD_EXTENSION_MODULE=1 cargo clippy --locked --workspace --all-targets --features libisr-bench/peers -- -D warnings
 	.venv/bin/ruff check bindings/python examples tests benches
 	.venv/bin/ruff format --check bindings/python examples tests benches
 

@@ -51,7 +51,8 @@ PARTS = {
         "Cost as the work grows",
         "Bodies of 64 bytes, so that the number of pages counts and not their size; hits in Zipf order. One page "
         "in ten has the tag that is invalidated. *Counted* is what `bytes_stored` says, *resident* what the "
-        "process has more in memory; both without path and body.",
+        "process has more in memory; both without path and body. Times are processor time, opening and closing a "
+        "directory wall time.",
     ),
     "directory": (
         "A directory",

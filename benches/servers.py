@@ -108,10 +108,10 @@ def url(port):
     return f"http://127.0.0.1:{port}/blog/1"
 
 
-def load(server, seconds):
+def load(server):
     """Microseconds of CPU for a request."""
     before = server.cpu_seconds()
-    command = ["wrk", "-t1", "-c4", f"-d{seconds}", "-s", str(BENCHES / "paths.lua"), url(server.port)]
+    command = ["wrk", "-t1", "-c4", "-d1", "-s", str(BENCHES / "paths.lua"), url(server.port)]
     done = subprocess.run(pinned(1, command), capture_output=True, text=True, check=True)
     used = server.cpu_seconds() - before
     requests = re.search(r"(\d+) requests in", done.stdout)
@@ -169,7 +169,7 @@ def run(quick):
     rows = []
     if not shutil.which("wrk"):
         return [{"part": "http", "case": "CPU time a request", "skipped": "wrk is not installed"}]
-    rounds, seconds = (1, 1) if quick else (5, 2)
+    rounds = 1 if quick else 9
 
     def skip(name, why):
         rows.append({"part": "http", "case": name, "skipped": why})
@@ -178,7 +178,7 @@ def run(quick):
         servers = start_all(stack, skip)
         for number in range(rounds + 1):
             for name, (language, server) in servers.items():
-                cost = load(server, seconds if number else 1)
+                cost = load(server)
                 if number:
                     case = f"{language}: CPU time a request"
                     rows.append({"part": "http", "case": case, "name": name, "x": 0, "unit": "us", "value": cost})

@@ -5,5 +5,5 @@ mod timing;
 mod workload;
 
 pub use rows::Rows;
-pub use timing::{Stopwatch, median};
+pub use timing::{Stopwatch, median, thread_nanos};
 pub use workload::{available_bytes, cache, fill, get, paths, put, resident_bytes, zipf};
