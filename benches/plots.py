@@ -49,7 +49,7 @@ def bars(results, folder, part, title):
         names = results.names(part, case)
         values = [results.get(part, case, name, results.axis(part, case)[0]) for name in names]
         drawn = axes.barh(names, values, color=[colour(name) for name in names])
-        axes.bar_label(drawn, fmt="%.3g", padding=2)
+        axes.bar_label(drawn, fmt=lambda v: f"{v:,.0f}" if v >= 100 else f"{v:.3g}", padding=2)
         axes.set(xscale="log", title=case, xlabel=results.units[part, case])
         axes.set_xlim(min(values) / 2, max(values) * 3)
         axes.invert_yaxis()

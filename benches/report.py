@@ -19,23 +19,25 @@ AXES = {
 PARTS = {
     "rust": (
         "Rust",
-        "Wall time of a look-up over all threads, keys in Zipf order (0.99), nobody evicts. The peers look up an "
-        "`Arc` by a path; the limit is a frozen `HashMap` that nobody could write to. libisr does that with all of "
-        "its semantics: time, epochs of tags and paths, statistics.",
+        "Wall time of a look-up over all threads (of one thread its processor time), keys in Zipf order (0.99), "
+        "nobody evicts. The peers look up an `Arc` by a path; the limit is a frozen `HashMap` that nobody could "
+        "write to. libisr does that with all of its semantics: time, epochs of tags and paths, statistics.",
     ),
     "c": (
         "C",
-        "The same through `libisr.so`, in turns with the same pages in Rust, each in a process of its own.",
+        "The same through `libisr.so`, in turns with the same pages in Rust, each in a process of its own. "
+        "Processor time.",
     ),
     "node": (
         "Node",
-        "A synchronous hit, and its body. Same strings: the very strings that the pages were stored by. Fresh "
-        "strings: each made from bytes for the look-up, as a URL from a socket; the time of that is in the "
-        "numbers, and in a row of its own.",
+        "A synchronous hit, and its body: processor time, the garbage collector with it. Same strings: the very "
+        "strings that the pages were stored by. Fresh strings: each made from bytes for the look-up, as a URL from "
+        "a socket; the time of that is in the numbers, and in a row of its own.",
     ),
     "python": (
         "Python",
-        "A synchronous hit, the `for` loop included. Fresh strings have no hash yet. `aget` and cashews are awaited.",
+        "A synchronous hit, the `for` loop included, processor time. Fresh strings have no hash yet. `aget` and "
+        "cashews are awaited.",
     ),
     "http": (
         "HTTP",
