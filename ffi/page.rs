@@ -14,7 +14,7 @@ use crate::types::{self, isr_bytes, isr_field, isr_str, seconds};
 pub struct isr_page {
     _opaque: (),
 }
-handle!(isr_page, Arc<Page>, b"isr-page");
+handle!(isr_page, Page, b"isr-page");
 
 /// Adds a reference and gives the page back; NULL for a wrong handle.
 ///

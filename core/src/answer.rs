@@ -1,6 +1,5 @@
 //! What a request gets.
 
-use std::sync::Arc;
 
 use crate::clock::Time;
 use crate::http::{Conditions, Head};
@@ -77,7 +76,7 @@ impl State {
 /// An answer to a request: a page and how it came about. Cheap to clone; keeps the page alive.
 #[derive(Clone, Debug)]
 pub struct Answer {
-    pub(crate) page: Arc<Page>,
+    pub(crate) page: Page,
     pub(crate) word: CacheWord,
     pub(crate) stored: bool,
     pub(crate) invalidated: bool,
@@ -86,7 +85,7 @@ pub struct Answer {
 
 impl Answer {
     /// The page.
-    pub fn page(&self) -> &Arc<Page> {
+    pub fn page(&self) -> &Page {
         &self.page
     }
 
@@ -110,7 +109,7 @@ impl Answer {
 #[derive(Clone, Debug)]
 pub struct Peek {
     pub(crate) state: State,
-    pub(crate) page: Option<Arc<Page>>,
+    pub(crate) page: Option<Page>,
     pub(crate) age_secs: u64,
 }
 
@@ -121,7 +120,7 @@ impl Peek {
     }
 
     /// The stored page; `None` where missing.
-    pub fn page(&self) -> Option<&Arc<Page>> {
+    pub fn page(&self) -> Option<&Page> {
         self.page.as_ref()
     }
 

@@ -112,7 +112,7 @@ impl Drop for LoadJob {
 /// A data entry's value and how it came about.
 #[derive(Clone, Debug)]
 pub struct DataAnswer {
-    pub(crate) entry: Arc<Page>,
+    pub(crate) entry: Page,
     pub(crate) word: CacheWord,
 }
 

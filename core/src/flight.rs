@@ -12,7 +12,7 @@ use crate::data::Loader;
 use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
 use crate::fork;
-use crate::invalidation::{MAX_TAGS, Tag};
+use crate::invalidation::{MAX_TAGS, Tag, Tags};
 use crate::lifetime::Lifetime;
 use crate::page::Page;
 use crate::pool::Ticket;
@@ -49,7 +49,7 @@ pub(crate) struct Target {
 pub(crate) struct DataTarget {
     pub(crate) key: Box<[u8]>,
     pub(crate) parts: Vec<String>,
-    pub(crate) tags: Vec<Arc<Tag>>,
+    pub(crate) tags: Tags,
     pub(crate) revalidate: Lifetime,
     pub(crate) loader: Arc<dyn Loader>,
 }
@@ -187,7 +187,7 @@ pub(crate) struct Flight {
     pub(crate) what: What,
     pub(crate) reason: Reason,
     /// The stored page that the result may replace.
-    pub(crate) previous: Option<Arc<Page>>,
+    pub(crate) previous: Option<Page>,
     /// The render or load that leads this load on its own thread.
     pub(crate) parent: Option<Context>,
     /// Another process runs it.

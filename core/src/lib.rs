@@ -14,6 +14,7 @@ mod flight;
 mod fork;
 pub mod http;
 mod invalidation;
+mod lanes;
 mod lifetime;
 mod links;
 mod memory;

@@ -1,13 +1,19 @@
 //! A stored response, and the result of a render from which it is made. Data entries are stored in the same form.
 
+use std::ffi::c_void;
+use std::ops::Range;
 use std::sync::Arc;
+
+use triomphe::ThinArc;
 
 use crate::answer::{Answer, CacheWord};
 use crate::clock::Time;
-use crate::http::{self, Conditions, Encoded, Facts, Fields, Head};
-use crate::invalidation::{Names, Tag};
+use crate::http::{
+    self, Conditions, Encoded, Facts, Fields, Head, PackedFields, pack, packed_len,
+};
+use crate::invalidation::{Names, Tag, Tags};
 use crate::lifetime::Lifetime;
-use crate::memory::Place;
+use crate::memory::{self, Place};
 use crate::policy::Times;
 use crate::site::Route;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -81,7 +87,7 @@ impl PageResult {
     }
 }
 
-/// All that is fixed of a page when it is made.
+/// All that a page is made of.
 #[derive(Debug)]
 pub(crate) struct Parts {
     pub(crate) key: Box<[u8]>,
@@ -93,7 +99,7 @@ pub(crate) struct Parts {
     pub(crate) body: Box<[u8]>,
     pub(crate) etag: Box<str>,
     pub(crate) encoded: Vec<Encoded>,
-    pub(crate) tags: Box<[Arc<Tag>]>,
+    pub(crate) tags: Tags,
     pub(crate) revalidate: Lifetime,
     pub(crate) expire: Lifetime,
     /// The epoch of its render's begin.
@@ -103,62 +109,186 @@ pub(crate) struct Parts {
     pub(crate) oldest: u64,
 }
 
-/// A page: immutable, shared, readable from any thread.
-#[derive(Debug)]
-pub struct Page {
-    parts: Parts,
-    cost: u64,
-    pub(crate) place: Place,
+/// A page: immutable, shared, readable from any thread. Cheap to clone; it lives as long as a clone does.
+#[derive(Clone)]
+pub struct Page(ThinArc<Fixed, u8>);
+
+/// What a page is, in one piece of memory with its bytes: key, [`Rare`], etag, header fields, body. A hit reads this and the
+/// key, which lie in two cache lines with the counter that it changes.
+#[repr(C)]
+struct Fixed {
+    place: Place,
+    generated: Time,
+    /// Until here it is fresh, if nothing happens to it.
+    fresh_until: Time,
     /// The newest invalidation at which it was found clean.
     clean_at: AtomicU64,
     /// The version of the routes at which its path was last matched.
     routes_seen: AtomicU32,
-    /// With a directory: the slot of its key there, and the version of that at which it was read or stored.
-    slot: AtomicU32,
+    /// With a directory: the version of its key's slot there at which it was read or stored.
     version: AtomicU32,
+    key_len: u32,
+    /// Where the body begins.
+    head_len: u32,
+    route: Option<Arc<Route>>,
+    /// None where the tags are the route's, and there is no other encoding.
+    more: Option<Box<More>>,
 }
 
-/// The allocator's and the tables' cost of an entry, beside what is counted.
-const ENTRY_COST: usize = 64;
+/// What few pages have.
+struct More {
+    tags: Tags,
+    /// The body in other encodings.
+    encoded: Vec<Encoded>,
+}
+
+/// What is rarely read, as it lies behind the key.
+struct Rare {
+    status: u16,
+    path_len: u32,
+    etag_len: u32,
+    /// Bytes beside the page's own piece of memory.
+    beside: u32,
+    revalidate: Lifetime,
+    expire: Lifetime,
+    started: u64,
+    oldest: u64,
+}
+
+impl Rare {
+    const LEN: usize = 46;
+
+    fn to_bytes(&self) -> [u8; Rare::LEN] {
+        let lifetime = |l: Lifetime| l.nanos().unwrap_or(u64::MAX);
+        let mut bytes = [0; Rare::LEN];
+        let mut at = 0;
+        let mut put = |number: &[u8]| {
+            bytes[at..at + number.len()].copy_from_slice(number);
+            at += number.len();
+        };
+        put(&self.status.to_le_bytes());
+        [self.path_len, self.etag_len, self.beside].iter().for_each(|n| put(&n.to_le_bytes()));
+        [lifetime(self.revalidate), lifetime(self.expire), self.started, self.oldest]
+            .iter()
+            .for_each(|n| put(&n.to_le_bytes()));
+        bytes
+    }
+
+    fn from_bytes(bytes: &[u8; Rare::LEN]) -> Rare {
+        let short = |at| bytes[at..].first_chunk().map_or(0, |b| u32::from_le_bytes(*b));
+        let long = |at| bytes[at..].first_chunk().map_or(0, |b| u64::from_le_bytes(*b));
+        let lifetime = |at| match long(at) {
+            u64::MAX => Lifetime::NEVER,
+            nanos => Lifetime::from_nanos(nanos),
+        };
+        Rare {
+            status: u16::from_le_bytes([bytes[0], bytes[1]]),
+            path_len: short(2),
+            etag_len: short(6),
+            beside: short(10),
+            revalidate: lifetime(14),
+            expire: lifetime(22),
+            started: long(30),
+            oldest: long(38),
+        }
+    }
+}
+
+/// The counter and the length that go with a page, and what the allocator adds on average.
+const MEMORY_COST: usize = 2 * size_of::<usize>() + 16;
 
 impl Page {
     pub(crate) fn new(parts: Parts) -> Page {
-        let fields: usize = parts.fields.iter().map(|(n, v)| n.len() + v.len() + 32).sum();
-        let encoded: usize = parts.encoded.iter().map(|e| e.body.len() + e.etag.len() + 48).sum();
-        let tags: usize = parts.tags.iter().map(Tag::cost).sum();
-        let cost = size_of::<Page>()
-            + ENTRY_COST
-            + parts.key.len()
-            + parts.body.len()
-            + parts.etag.len()
-            + tags
-            + fields
-            + encoded;
-        Page {
-            cost: cost as u64,
+        let Parts { key, path_len, route, fields, body, etag, encoded, tags, .. } = parts;
+        let has_routes_tags = route.as_ref().map_or(tags.is_empty(), |r| r.tags.is_same(&tags));
+        let of_encoded = |e: &Encoded| e.body.len() + e.etag.len() + size_of::<Encoded>();
+        let more = (!has_routes_tags || !encoded.is_empty()).then(|| Box::new(More { tags, encoded }));
+        let beside = more.as_ref().map_or(0, |more| {
+            let encoded: usize = more.encoded.iter().map(of_encoded).sum();
+            size_of::<More>() + encoded + more.tags.cost()
+        });
+        let rare = Rare {
+            status: parts.status,
+            path_len: short(path_len),
+            etag_len: short(etag.len()),
+            beside: short(beside),
+            revalidate: parts.revalidate,
+            expire: parts.expire,
+            started: parts.started,
+            oldest: parts.oldest,
+        };
+        let head_len = key.len() + Rare::LEN + etag.len() + packed_len(&fields);
+        let mut bytes = Vec::with_capacity(head_len + body.len());
+        bytes.extend_from_slice(&key);
+        bytes.extend_from_slice(&rare.to_bytes());
+        bytes.extend_from_slice(etag.as_bytes());
+        pack(&fields, &mut bytes);
+        let head_len = short(bytes.len());
+        bytes.extend_from_slice(&body);
+        let fixed = Fixed {
             place: Place::default(),
+            generated: parts.generated,
+            fresh_until: parts.generated.plus(parts.revalidate),
             clean_at: AtomicU64::new(parts.started),
             routes_seen: AtomicU32::new(0),
-            slot: AtomicU32::new(0),
             version: AtomicU32::new(0),
-            parts,
-        }
+            key_len: short(key.len()),
+            head_len,
+            route,
+            more,
+        };
+        Page(ThinArc::from_header_and_slice(fixed, &bytes))
+    }
+
+    /// As an address that counts as one clone until [`from_raw`](Page::from_raw) takes it back.
+    pub(crate) fn into_raw(self) -> *mut c_void {
+        ThinArc::into_raw(self.0).cast_mut()
+    }
+
+    /// The clone behind an address.
+    ///
+    /// # Safety
+    /// From [`into_raw`](Page::into_raw), and taken back once.
+    pub(crate) unsafe fn from_raw(raw: *mut c_void) -> Page {
+        // SAFETY: as the caller says.
+        Page(unsafe { ThinArc::from_raw(raw) })
+    }
+
+    #[inline]
+    fn fixed(&self) -> &Fixed {
+        &self.0.header.header
+    }
+
+    fn rare(&self) -> Rare {
+        let behind = self.0.slice.get(self.fixed().key_len as usize..);
+        Rare::from_bytes(behind.and_then(<[u8]>::first_chunk).unwrap_or(&[0; Rare::LEN]))
+    }
+
+    /// Where its etag lies among its bytes.
+    fn etag_range(&self) -> Range<usize> {
+        let from = self.fixed().key_len as usize + Rare::LEN;
+        from..from + self.rare().etag_len as usize
+    }
+
+    /// A part of its bytes; empty for one that is not there.
+    fn bytes(&self, range: Range<usize>) -> &[u8] {
+        self.0.slice.get(range).unwrap_or_default()
     }
 
     /// The canonical path; empty for a data entry.
     pub fn path(&self) -> &str {
         // The path is the head of the key, and was text when the key was made.
-        std::str::from_utf8(&self.parts.key[..self.parts.path_len]).unwrap_or_default()
+        text(self.bytes(0..self.path_len()))
     }
 
     /// The HTTP status.
     pub fn status(&self) -> u16 {
-        self.parts.status
+        self.rare().status
     }
 
     /// The render's own header fields, names in lower case. What a client is sent is [`Answer::head`](crate::Answer::head).
-    pub fn headers(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
-        self.parts.fields.iter().map(|(n, v)| (&**n, &**v))
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.fields().iter()
     }
 
     /// The first header field of this lower-case name.
@@ -168,128 +298,190 @@ impl Page {
 
     /// The body; lives as long as the page.
     pub fn body(&self) -> &[u8] {
-        &self.parts.body
+        self.0.slice.get(self.fixed().head_len as usize..).unwrap_or_default()
     }
 
     /// The strong etag with its quotes; empty for a page that is not for the store.
     pub fn etag(&self) -> &str {
-        &self.parts.etag
+        text(self.bytes(self.etag_range()))
     }
 
     /// All tags: the route's, the result's, and those of the data entries read.
     pub fn tags(&self) -> impl ExactSizeIterator<Item = &str> {
-        self.parts.tags.iter().map(|t| t.name())
+        self.tag_nodes().iter().map(|t| t.name())
     }
 
     /// Seconds until it is stale, after the min rule.
     pub fn revalidate(&self) -> Lifetime {
-        self.parts.revalidate
+        self.rare().revalidate
     }
 
     /// Seconds until it is expired.
     pub fn expire(&self) -> Lifetime {
-        self.parts.expire
+        self.rare().expire
     }
 
     /// When it was stored (or answered, for one that is not for the store).
     pub fn generated(&self) -> Time {
-        self.parts.generated
+        self.fixed().generated
     }
 
     pub(crate) fn key(&self) -> &[u8] {
-        &self.parts.key
+        self.bytes(0..self.fixed().key_len as usize)
     }
 
     pub(crate) fn started(&self) -> u64 {
-        self.parts.started
+        self.rare().started
     }
 
     pub(crate) fn oldest(&self) -> u64 {
-        self.parts.oldest
+        self.rare().oldest
     }
 
     pub(crate) fn tag_nodes(&self) -> &[Arc<Tag>] {
-        &self.parts.tags
+        match &self.fixed() {
+            Fixed { more: Some(more), .. } => &more.tags,
+            Fixed { route: Some(route), .. } => &route.tags,
+            _ => &[],
+        }
     }
 
     /// Bytes it takes, the engine's own cost included.
     pub(crate) fn cost(&self) -> u64 {
-        self.cost
+        let own = MEMORY_COST + size_of::<Fixed>() + self.0.slice.len() + memory::ENTRY_COST;
+        own as u64 + u64::from(self.rare().beside)
     }
 
     /// The path, for an entry that is a variant of it.
     pub(crate) fn variant_path(&self) -> Option<&str> {
-        (self.parts.path_len > 0 && self.parts.key.len() > self.parts.path_len).then(|| self.path())
+        (self.path_len() > 0 && !self.is_plain()).then(|| self.path())
     }
 
     /// Whether this route made it, or one with the same pattern.
     pub(crate) fn is_of(&self, route: &Route) -> bool {
-        let own = self.parts.route.as_ref();
+        let own = self.fixed().route.as_ref();
         own.is_some_and(|own| own.pattern.identity() == route.pattern.identity())
     }
 
     /// Whether its key is a path and nothing else.
     pub(crate) fn is_plain(&self) -> bool {
-        self.parts.path_len == self.parts.key.len()
+        self.path_len() == self.fixed().key_len as usize
     }
 
     pub(crate) fn times(&self) -> Times {
-        let Parts { generated, revalidate, expire, .. } = self.parts;
-        Times { generated, revalidate, expire }
+        let Rare { revalidate, expire, .. } = self.rare();
+        Times { generated: self.generated(), revalidate, expire }
+    }
+
+    /// Whether this is a time between its making and its getting stale.
+    #[inline]
+    pub(crate) fn is_in_time(&self, now: Time) -> bool {
+        let Fixed { generated, fresh_until, .. } = *self.fixed();
+        generated <= now && now <= fresh_until
     }
 
     /// What can invalidate it.
     pub(crate) fn names(&self) -> Names<'_> {
-        let place = self.parts.route.as_ref().map(|r| (self.path(), r.pattern.identity()));
-        Names { place, tags: &self.parts.tags }
+        let place = self.fixed().route.as_ref().map(|r| (self.path(), r.pattern.identity()));
+        Names { place, tags: self.tag_nodes() }
     }
 
     pub(crate) fn is_clean_at(&self, latest: u64) -> bool {
-        self.clean_at.load(Ordering::Relaxed) >= latest
+        self.fixed().clean_at.load(Ordering::Relaxed) >= latest
     }
 
     pub(crate) fn set_clean_at(&self, latest: u64) {
-        self.clean_at.store(latest, Ordering::Relaxed);
+        self.fixed().clean_at.store(latest, Ordering::Relaxed);
     }
 
     pub(crate) fn routes_seen(&self) -> u32 {
-        self.routes_seen.load(Ordering::Relaxed)
+        self.fixed().routes_seen.load(Ordering::Relaxed)
     }
 
     pub(crate) fn set_routes_seen(&self, version: u32) {
-        self.routes_seen.store(version, Ordering::Relaxed);
+        self.fixed().routes_seen.store(version, Ordering::Relaxed);
     }
 
     /// The slot of its key in the directory, and the version at which it was read or stored.
     pub(crate) fn version(&self) -> (u32, u32) {
-        (self.slot.load(Ordering::Relaxed), self.version.load(Ordering::Relaxed))
+        (u32::from(self.place().slot()), self.fixed().version.load(Ordering::Relaxed))
     }
 
     pub(crate) fn set_version(&self, slot: u32, version: u32) {
-        self.slot.store(slot, Ordering::Relaxed);
-        self.version.store(version, Ordering::Relaxed);
+        self.place().set_slot(slot as u16);
+        self.fixed().version.store(version, Ordering::Relaxed);
     }
 
-    /// Its parts, for the directory.
-    pub(crate) fn parts(&self) -> &Parts {
-        &self.parts
+    pub(crate) fn place(&self) -> &Place {
+        &self.fixed().place
+    }
+
+    /// The header fields as they are kept.
+    pub(crate) fn fields(&self) -> PackedFields<'_> {
+        PackedFields(self.bytes(self.etag_range().end..self.fixed().head_len as usize))
+    }
+
+    /// The route that made it; none for a data entry.
+    pub(crate) fn route(&self) -> Option<&Arc<Route>> {
+        self.fixed().route.as_ref()
+    }
+
+    /// How much of the key is the path; 0 for data entries.
+    pub(crate) fn path_len(&self) -> usize {
+        self.rare().path_len as usize
+    }
+
+    /// The body in other encodings.
+    pub(crate) fn encoded(&self) -> &[Encoded] {
+        self.fixed().more.as_ref().map_or(&[], |more| &more.encoded)
+    }
+
+    /// Whether both are the same one, not only equal.
+    pub fn is_same(&self, other: &Page) -> bool {
+        std::ptr::eq(self.0.as_ptr(), other.0.as_ptr())
+    }
+
+    /// Whether somebody else has a clone of it.
+    #[cfg(test)]
+    pub(crate) fn is_shared(&self) -> bool {
+        ThinArc::strong_count(&self.0) > 1
+    }
+
+    /// Tells it from all others that live at the same time.
+    pub fn address(&self) -> usize {
+        self.0.as_ptr().addr()
     }
 
     pub(crate) fn head<'a>(&'a self, answer: &Answer, conditions: &Conditions<'_>) -> Head<'a> {
         let facts = Facts {
-            status: self.parts.status,
-            fields: &self.parts.fields,
-            body: &self.parts.body,
-            etag: if answer.word == CacheWord::Bypass { "" } else { &self.parts.etag },
-            encoded: &self.parts.encoded,
-            vary: self.parts.route.as_ref().map_or(&[], |r| &r.vary),
-            revalidate: self.parts.revalidate,
-            expire: self.parts.expire,
+            status: self.status(),
+            fields: self.fields(),
+            body: self.body(),
+            etag: if answer.word == CacheWord::Bypass { "" } else { self.etag() },
+            encoded: self.encoded(),
+            vary: self.route().map_or(&[], |r| &r.vary),
+            revalidate: self.revalidate(),
+            expire: self.expire(),
             word: answer.word,
             stored: answer.stored,
             invalidated: answer.invalidated,
-            age: answer.now.since(self.parts.generated),
+            age: answer.now.since(self.generated()),
         };
         http::head(&facts, conditions)
     }
+}
+
+impl std::fmt::Debug for Page {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Page({:?}, {})", self.path(), self.status())
+    }
+}
+
+/// A length that fits: keys, etags and fields are far below 4 GiB, which only a body may have.
+fn short(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
 }

@@ -94,7 +94,7 @@ impl RenderJob {
     }
 
     /// The stored page that the result may replace.
-    pub fn previous(&self) -> Option<&Arc<Page>> {
+    pub fn previous(&self) -> Option<&Page> {
         self.flight.previous.as_ref()
     }
 

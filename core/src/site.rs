@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind};
-use crate::invalidation::{Invalidations, MAX_TAGS, Tag, check_tag};
+use crate::invalidation::{Invalidations, MAX_TAGS, Tags, check_tag};
 use crate::lifetime::Lifetime;
 use crate::options::{Options, RouteOptions};
 use crate::render::Renderer;
@@ -17,7 +17,7 @@ pub(crate) struct Route {
     pub(crate) revalidate: Lifetime,
     pub(crate) expire: Lifetime,
     pub(crate) timeout: Lifetime,
-    pub(crate) tags: Vec<Arc<Tag>>,
+    pub(crate) tags: Tags,
     /// Names of query values that are part of the variant.
     pub(crate) query: Vec<String>,
     /// Request headers that are the sources of variants, in lower case.
@@ -70,7 +70,7 @@ impl Route {
             revalidate: options.revalidate.unwrap_or(defaults.default_revalidate),
             expire: options.expire.unwrap_or(defaults.default_expire),
             timeout: options.timeout.unwrap_or(defaults.default_timeout),
-            tags: dedup(options.tags.iter().map(|t| inv.tag(t))),
+            tags: Tags::of(options.tags.iter().map(|t| inv.tag(t))),
             query: options.query,
             vary,
             listed,
@@ -87,7 +87,7 @@ impl Route {
             revalidate: self.revalidate,
             expire: self.expire,
             timeout: self.timeout,
-            tags: self.tags.iter().map(|t| inv.tag(t.name())).collect(),
+            tags: Tags::of(self.tags.iter().map(|t| inv.tag(t.name()))),
             query: self.query.clone(),
             vary: self.vary.clone(),
             listed: self.listed.clone(),
@@ -115,17 +115,6 @@ impl std::fmt::Debug for Route {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Route({})", self.pattern.text())
     }
-}
-
-/// Keeps the first of equal tags.
-pub(crate) fn dedup(tags: impl Iterator<Item = Arc<Tag>>) -> Vec<Arc<Tag>> {
-    let mut out: Vec<Arc<Tag>> = Vec::new();
-    for tag in tags {
-        if !out.iter().any(|t| Arc::ptr_eq(t, &tag)) {
-            out.push(tag);
-        }
-    }
-    out
 }
 
 fn vary_header(name: &str, header: &str) -> Result<Box<str>, Error> {

@@ -1,10 +1,11 @@
 //! Counters, and what runs at the moment.
 
+use crate::lanes::LaneCounter;
 use crate::sync::atomic::{AtomicU64, Ordering};
-use crate::sync::{Condvar, Mutex, global};
+use crate::sync::{Condvar, Mutex};
 
 macro_rules! stats {
-    (counted { $($(#[$doc:meta])* $name:ident,)* } measured { $($(#[$mdoc:meta])* $mname:ident,)* }) => {
+    (counted { $($(#[$doc:meta])* $name:ident: $kind:ident,)* } measured { $($(#[$mdoc:meta])* $mname:ident,)* }) => {
         /// Counters since the cache was opened, and the size of the store.
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
         pub struct Stats { $($(#[$doc])* pub $name: u64,)* $($(#[$mdoc])* pub $mname: u64,)* }
@@ -17,7 +18,7 @@ macro_rules! stats {
         }
 
         #[derive(Default)]
-        pub(crate) struct Counters { $(pub(crate) $name: Counter,)* }
+        pub(crate) struct Counters { $(pub(crate) $name: $kind,)* }
 
         impl Counters {
             pub(crate) fn read(&self) -> Stats {
@@ -30,39 +31,39 @@ macro_rules! stats {
 stats! {
     counted {
         /// Requests answered with a fresh stored page.
-        hits,
+        hits: LaneCounter,
         /// Requests answered with a stale page.
-        stale,
+        stale: Counter,
         /// Requests that waited for a missing page.
-        misses,
+        misses: Counter,
         /// Requests that waited for an expired page.
-        revalidated,
+        revalidated: Counter,
         /// Requests answered with the last good page because a regeneration failed.
-        stale_errors,
+        stale_errors: Counter,
         /// Requests answered past the store.
-        bypasses,
+        bypasses: Counter,
         /// Requests that got an error.
-        errors,
+        errors: Counter,
         /// Renders begun.
-        renders,
+        renders: Counter,
         /// Renders that failed, time-outs included.
-        render_failures,
+        render_failures: Counter,
         /// Renders that timed out.
-        render_timeouts,
+        render_timeouts: Counter,
         /// Loads of data entries begun.
-        loads,
+        loads: Counter,
         /// Loads that failed.
-        load_failures,
+        load_failures: Counter,
         /// Results that were too large to be stored.
-        too_large,
+        too_large: Counter,
         /// Calls of `revalidate_path`, `revalidate_tag` and `remove`.
-        invalidations,
+        invalidations: Counter,
         /// Pages and data entries read from the directory.
-        disk_reads,
+        disk_reads: Counter,
         /// Pages and data entries written to the directory.
-        disk_writes,
+        disk_writes: Counter,
         /// Operations on the directory that failed, and files of it that were damaged.
-        disk_errors,
+        disk_errors: Counter,
     }
     measured {
         /// Entries evicted to keep `max_bytes`.
@@ -76,31 +77,18 @@ stats! {
     }
 }
 
-const STRIPES: usize = 16;
-
-/// A counter that many threads raise without sharing a cache line.
+/// Of what is rare beside a hit.
 #[derive(Default)]
-pub(crate) struct Counter([Stripe; STRIPES]);
-
-#[derive(Default)]
-#[repr(align(128))]
-struct Stripe(AtomicU64);
+pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
     pub(crate) fn add(&self) {
-        STRIPE.with(|s| self.0[*s].0.fetch_add(1, Ordering::Relaxed));
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 
     fn read(&self) -> u64 {
-        self.0.iter().map(|s| s.0.load(Ordering::Relaxed)).sum()
+        self.0.load(Ordering::Relaxed)
     }
-}
-
-crate::sync::thread_local! {
-    static STRIPE: usize = {
-        global! { static NEXT: AtomicU64 = AtomicU64::new(0); }
-        NEXT.fetch_add(1, Ordering::Relaxed) as usize % STRIPES
-    };
 }
 
 /// What runs and waits at one moment. Nothing goes on when `running == waiting` and `queued == 0`; with callbacks that the

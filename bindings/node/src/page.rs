@@ -115,11 +115,11 @@ fn conditions<'a>(
 /// A page.
 #[napi]
 pub struct NativePage {
-    page: Arc<Page>,
+    page: Page,
 }
 
 impl NativePage {
-    pub(crate) fn new(page: Arc<Page>) -> NativePage {
+    pub(crate) fn new(page: Page) -> NativePage {
         NativePage { page }
     }
 }
@@ -240,6 +240,6 @@ fn external<'env, T: 'static>(env: &'env Env, bytes: &[u8], owner: T) -> Result<
     }
 }
 
-fn page_id(page: &Arc<Page>) -> f64 {
+fn page_id(page: &Page) -> f64 {
     Arc::as_ptr(page).addr() as f64
 }

@@ -11,6 +11,7 @@ use crate::engine::run::Inside;
 use crate::engine::{Engine, Step};
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Ask, Done, Flight, Link, Purpose, Seat, Shard, Waiter, What, finished_error};
+use crate::lanes::Lane;
 use crate::lifetime::Lifetime;
 use crate::links;
 use crate::memory::Inserted;
@@ -23,7 +24,7 @@ use crate::sync::atomic::Ordering;
 /// A recorded outcome, as the waiters see it.
 enum Recorded {
     Page {
-        page: Arc<Page>,
+        page: Page,
         /// Whether it is in the store now.
         stored: bool,
         /// Whether it could be.
@@ -371,7 +372,7 @@ impl Engine {
         let counter = match result {
             Err(_) => &c.errors,
             Ok(answer) => match answer.word {
-                CacheWord::Hit => &c.hits,
+                CacheWord::Hit => return c.hits.add(Lane::mine()),
                 CacheWord::Stale => &c.stale,
                 CacheWord::Miss => &c.misses,
                 CacheWord::Revalidated => &c.revalidated,

@@ -1,13 +1,12 @@
 //! Looks up what is stored: in memory, and in the directory where another process may have stored something newer. Never with
 //! a lock held, for it may read a file.
 
-use std::sync::Arc;
-
 use crate::clock::Time;
 use crate::engine::Engine;
 use crate::engine::pages::Stored;
 use crate::flight::{Target, What};
-use crate::invalidation::Verdict;
+use crate::invalidation::{Tags, Verdict};
+use crate::lanes::Lane;
 use crate::memory::Inserted;
 use crate::page::{Page, Parts};
 use crate::policy;
@@ -16,7 +15,7 @@ use crate::store::{Saved, StoreKey};
 
 /// What a look-up found.
 pub(crate) struct Found {
-    pub(crate) page: Option<Arc<Page>>,
+    pub(crate) page: Option<Page>,
     /// The key's place in the directory, if there is one.
     pub(crate) key: Option<StoreKey>,
     /// The version of the key before it was looked up.
@@ -29,7 +28,7 @@ impl Engine {
         for (path, epoch) in self.inv.take_gone() {
             self.memory.remove_path(&path, epoch);
         }
-        let own = self.memory.peek(what.key());
+        let own = self.memory.peek(Lane::mine(), what.key());
         let Some(store) = self.store.as_ref().filter(|s| s.is_online()) else {
             return Found { page: own, key: None, version: 0 };
         };
@@ -69,13 +68,21 @@ impl Engine {
     }
 
     /// Reads an entry from the directory into memory.
-    fn load(&self, what: &What, key: &StoreKey, version: u32) -> Option<Arc<Page>> {
+    fn load(&self, what: &What, key: &StoreKey, version: u32) -> Option<Page> {
         let entry = self.store.as_ref()?.load(key, what.key())?;
-        let page = Arc::new(self.page_of(what, entry)?);
+        let page = self.page_of(what, entry)?;
         page.set_version(key.slot(), version);
         // Whether there is room for it in memory or not, it is what is stored.
         let _ = self.remember(what, &page);
         Some(page)
+    }
+
+    fn tags_of(&self, what: &What, names: &[String]) -> Tags {
+        let tags = Tags::of(names.iter().map(|name| self.inv.tag(name)));
+        match what {
+            What::Page(t) => tags.or_equal(&t.route.tags),
+            What::Data(_) => tags,
+        }
     }
 
     fn page_of(&self, what: &What, entry: Entry) -> Option<Page> {
@@ -96,7 +103,7 @@ impl Engine {
             body: entry.body,
             etag: entry.etag,
             encoded: entry.encoded,
-            tags: entry.tags.iter().map(|t| self.inv.tag(t)).collect(),
+            tags: self.tags_of(what, &entry.tags),
             revalidate: entry.revalidate,
             expire: entry.expire,
             started: entry.started,
@@ -106,7 +113,7 @@ impl Engine {
     }
 
     /// Puts an entry into memory, unless its path was removed after it began.
-    pub(crate) fn remember(&self, what: &What, page: &Arc<Page>) -> Inserted {
+    pub(crate) fn remember(&self, what: &What, page: &Page) -> Inserted {
         match what {
             What::Page(t) => {
                 page.set_routes_seen(t.routes_version);
@@ -141,7 +148,7 @@ impl Engine {
     }
 
     /// Stores an entry in memory that was, or was not, written to the directory.
-    pub(crate) fn insert(&self, what: &What, page: &Arc<Page>, saved: Saved) -> Inserted {
+    pub(crate) fn insert(&self, what: &What, page: &Page, saved: Saved) -> Inserted {
         match saved {
             Saved::Older => Inserted::Older,
             Saved::TooManyVariants => Inserted::TooManyVariants,
@@ -166,15 +173,15 @@ impl Engine {
     }
 
     /// The newest entry of a key, marked as used.
-    pub(crate) fn newest(&self, key: &[u8], found: &Found) -> Option<Arc<Page>> {
-        match (self.memory.get(key), &found.page) {
+    pub(crate) fn newest(&self, key: &[u8], found: &Found) -> Option<Page> {
+        match (self.memory.get(Lane::mine(), key), &found.page) {
             (Some(own), Some(other)) if other.started() > own.started() => Some(other.clone()),
             (own, other) => own.or_else(|| other.clone()),
         }
     }
 
     /// An entry with its state; none where it was removed.
-    pub(crate) fn judged(&self, page: Arc<Page>, now: Time) -> Option<Stored> {
+    pub(crate) fn judged(&self, page: Page, now: Time) -> Option<Stored> {
         let verdict = self.verdict(&page, now);
         let judged = policy::judge(page.times(), verdict, now);
         (!verdict.removed).then_some(Stored { page, judged })

@@ -283,7 +283,7 @@ impl Engine {
 }
 
 impl Uses for Engine {
-    fn take_used(&self) -> Vec<Arc<Page>> {
+    fn take_used(&self) -> Vec<Page> {
         self.memory.take_used()
     }
 }

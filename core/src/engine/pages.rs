@@ -9,7 +9,8 @@ use crate::engine::waiting::{newest_joinable, stand_still};
 use crate::engine::{Engine, Step, closed_error};
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Ask, Done, Flight, Purpose, Seat, Shard, Target, Trouble, What};
-use crate::invalidation::Names;
+use crate::invalidation::{Names, Tags};
+use crate::lanes::Lane;
 use crate::lifetime::Lifetime;
 use crate::links;
 use crate::page::{Page, Parts};
@@ -23,7 +24,7 @@ use crate::sync::atomic::Ordering;
 
 /// A stored page and its state.
 pub(crate) struct Stored {
-    pub(crate) page: Arc<Page>,
+    pub(crate) page: Page,
     pub(crate) judged: Judged,
 }
 
@@ -40,13 +41,13 @@ impl Engine {
     /// A fresh page of a plain path, without anything that a hit does not need. A path that is not canonical is no key, so
     /// it is not found.
     pub(crate) fn hit(&self, path: &str) -> Option<Answer> {
-        let page = self.memory.get(path.as_bytes())?;
+        let lane = Lane::mine();
+        let page = self.memory.get(lane, path.as_bytes())?;
         if !page.is_plain() || page.routes_seen() != self.routes_version.load(Ordering::Acquire) {
             return None;
         }
         let now = self.clock.now();
-        let times = page.times();
-        if times.generated > now || now > times.generated.plus(times.revalidate) {
+        if !page.is_in_time(now) {
             return None;
         }
         if let Some(store) = &self.store {
@@ -62,7 +63,7 @@ impl Engine {
             }
             page.set_clean_at(latest);
         }
-        self.counters.hits.add();
+        self.counters.hits.add(lane);
         Some(Answer { page, word: CacheWord::Hit, stored: true, invalidated: false, now })
     }
 
@@ -396,7 +397,7 @@ impl Engine {
             body: Box::default(),
             etag: "".into(),
             encoded: Vec::new(),
-            tags: Box::default(),
+            tags: Tags::default(),
             revalidate: Lifetime::ZERO,
             expire: Lifetime::ZERO,
             started: 0,
@@ -404,7 +405,7 @@ impl Engine {
             oldest: 0,
         });
         Answer {
-            page: Arc::new(page),
+            page,
             word: CacheWord::Bypass,
             stored: false,
             invalidated: false,

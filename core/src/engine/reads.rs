@@ -11,12 +11,11 @@ use crate::engine::waiting::{newest_joinable, stand_still};
 use crate::engine::{Engine, Step, closed_error};
 use crate::error::Error;
 use crate::flight::{Ask, DataTarget, Done, Flight, Link, Purpose, Seat, Shard, What};
-use crate::invalidation::{MAX_TAGS, Names, check_tag};
+use crate::invalidation::{MAX_TAGS, Names, Tags, check_tag};
 use crate::links;
 use crate::oneshot::oneshot;
 use crate::pool::Priority;
 use crate::render::{Context, Reason};
-use crate::site::dedup;
 use crate::store::lease::{Claim, Ended};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
@@ -83,7 +82,7 @@ impl Engine {
         for tag in &options.tags {
             check_tag(tag)?;
         }
-        let tags = dedup(options.tags.iter().map(|t| self.inv.tag(t)));
+        let tags = Tags::of(options.tags.iter().map(|t| self.inv.tag(t)));
         if tags.len() > MAX_TAGS {
             return Err(Error::new(
                 crate::error::ErrorKind::InvalidTag,

@@ -7,19 +7,18 @@ use crate::engine::Engine;
 use crate::error::{Error, ErrorKind};
 use crate::flight::{DataTarget, Deps, Target};
 use crate::http::{self, Privacy};
-use crate::invalidation::{MAX_TAGS, Tag, check_tag};
+use crate::invalidation::{MAX_TAGS, Tag, Tags, check_tag};
 use crate::lifetime::Lifetime;
 use crate::page::{Page, PageResult, Parts};
 use crate::policy;
-use crate::site::dedup;
 
 /// What a result is good for.
 pub(crate) enum Outcome {
     /// May be stored and shared.
-    Store(Arc<Page>),
+    Store(Page),
     /// Is answered and not stored.
     Pass {
-        page: Arc<Page>,
+        page: Page,
         /// For the request alone that began the render.
         personal: bool,
         /// What is stored goes.
@@ -65,7 +64,7 @@ impl Engine {
         }
         http::encode_location(&mut fields);
         let own = self.tag_nodes(&result.tags)?;
-        let tags = dedup(route.tags.iter().cloned().chain(own).chain(deps.tags.iter().cloned()));
+        let tags = route.tags.and(own.into_iter().chain(deps.tags.iter().cloned()));
         check_tag_count(&tags)?;
         let revalidate = result.revalidate.unwrap_or(route.revalidate).min(deps.revalidate);
         let expire = policy::effective_expire(revalidate, result.expire.unwrap_or(route.expire));
@@ -86,7 +85,7 @@ impl Engine {
         } else {
             Vec::new()
         };
-        let page = Arc::new(Page::new(Parts {
+        let page = Page::new(Parts {
             key: target.key.clone(),
             path_len: target.path.len(),
             route: Some(route.clone()),
@@ -95,13 +94,13 @@ impl Engine {
             body: result.body.into(),
             etag,
             encoded,
-            tags: tags.into(),
+            tags,
             revalidate,
             expire,
             started,
             generated: self.clock.now(),
             oldest: started,
-        }));
+        });
         Ok(if store {
             Outcome::Store(page)
         } else {
@@ -117,7 +116,7 @@ impl Engine {
         started: u64,
         deps: &Deps,
     ) -> Outcome {
-        let tags = dedup(target.tags.iter().chain(&deps.tags).cloned());
+        let tags = Tags::of(target.tags.iter().chain(&deps.tags).cloned());
         if let Err(error) = check_tag_count(&tags) {
             return Outcome::Fail(error);
         }
@@ -126,7 +125,7 @@ impl Engine {
         if too_large {
             self.counters.too_large.add();
         }
-        let page = Arc::new(Page::new(Parts {
+        let page = Page::new(Parts {
             key: target.key.clone(),
             path_len: 0,
             route: None,
@@ -135,13 +134,13 @@ impl Engine {
             body: value.into(),
             etag: "".into(),
             encoded: Vec::new(),
-            tags: tags.into(),
+            tags,
             revalidate,
             expire: policy::effective_expire(revalidate, Lifetime::YEAR),
             started,
             generated: self.clock.now(),
             oldest: started.min(deps.oldest),
-        }));
+        });
         let personal = revalidate.is_zero();
         if personal || too_large {
             Outcome::Pass { page, personal, remove: false }

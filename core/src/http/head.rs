@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use crate::answer::CacheWord;
 use crate::http::encoding::{Encoded, choose};
 use crate::http::etag::none_match_hits;
-use crate::http::fields::{Fields, members};
+use crate::http::fields::members;
+use crate::http::packed::PackedFields;
 use crate::lifetime::Lifetime;
 
 /// The parts of a request that choose among 200, 304 and the encodings.
@@ -35,7 +36,7 @@ pub struct Head<'a> {
 /// All that the headers of an answer follow from.
 pub(crate) struct Facts<'a> {
     pub(crate) status: u16,
-    pub(crate) fields: &'a Fields,
+    pub(crate) fields: PackedFields<'a>,
     pub(crate) body: &'a [u8],
     /// The library's etag of the plain body; a field `etag` of the render's own wins.
     pub(crate) etag: &'a str,
@@ -78,16 +79,16 @@ pub(crate) fn head<'a>(facts: &Facts<'a>, conditions: &Conditions<'_>) -> Head<'
             .zip(etag)
             .is_some_and(|(header, etag)| none_match_hits(header, etag));
 
-    let mut headers = Vec::with_capacity(facts.fields.len() + 7);
-    for (name, value) in facts.fields {
-        let is_sent = match &**name {
+    let mut headers = Vec::with_capacity(facts.fields.iter().count() + 7);
+    for (name, value) in facts.fields.iter() {
+        let is_sent = match name {
             "cache-control" | "etag" | "vary" => false,
             // A cookie makes the answer personal; it must not be lost because the body has not changed.
             "date" | "expires" | "content-location" | "set-cookie" => true,
             _ => !is_not_modified,
         };
         if is_sent {
-            headers.push((Cow::Borrowed(&**name), Cow::Borrowed(&**value)));
+            headers.push((Cow::Borrowed(name), Cow::Borrowed(value)));
         }
     }
     let mut add =
@@ -133,10 +134,10 @@ struct Own<'a> {
 }
 
 impl<'a> Own<'a> {
-    fn of(fields: &'a Fields) -> Own<'a> {
+    fn of(fields: PackedFields<'a>) -> Own<'a> {
         let mut own = Own::default();
         for (name, value) in fields.iter().filter(|(_, value)| !value.is_empty()) {
-            match &**name {
+            match name {
                 "etag" => _ = own.etag.get_or_insert(value),
                 "cache-control" => {
                     own.cache_control = Some(match own.cache_control {
@@ -220,8 +221,8 @@ fn vary<'a>(facts: &Facts<'a>, own: &Own<'_>, by_encoding: bool) -> Option<Cow<'
         }
     };
     facts.vary.iter().for_each(|name| add(name));
-    for (name, value) in facts.fields {
-        if &**name == "vary" {
+    for (name, value) in facts.fields.iter() {
+        if name == "vary" {
             members(value).for_each(&mut add);
         }
     }

@@ -4,6 +4,7 @@ mod encoding;
 mod etag;
 mod fields;
 mod head;
+mod packed;
 
 pub use encoding::Encoding;
 pub use head::{Conditions, Head};
@@ -12,3 +13,4 @@ pub(crate) use encoding::{Encoded, precompress};
 pub(crate) use etag::etag_of;
 pub(crate) use fields::{Fields, Privacy, check_fields, encode_location, privacy};
 pub(crate) use head::{Facts, head};
+pub(crate) use packed::{PackedFields, pack, packed_len};

@@ -26,7 +26,7 @@ use crate::sync::{Mutex, RwLock};
 
 pub(crate) use follow::newest_epoch;
 pub(crate) use overflow::Subject;
-pub(crate) use tags::{MAX_TAGS, Tag, check_tag};
+pub(crate) use tags::{MAX_TAGS, Tag, Tags, check_tag};
 
 /// An invalidation takes an epoch so far ahead, and epochs go on behind it only when everybody sees it. What begins meanwhile,
 /// and may read an old data entry, is then older than it.

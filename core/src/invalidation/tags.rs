@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use hashbrown::HashMap;
+use triomphe::ThinArc;
 
 use crate::error::{Error, ErrorKind};
 use crate::invalidation::overflow::{Overflow, Subject};
@@ -18,6 +19,9 @@ const MAX_TAG_BYTES: usize = 256;
 const SLACK: usize = 1024;
 /// A node with its place in the table; its name is there twice.
 const NODE_COST: usize = size_of::<Tag>() + 64;
+
+/// The allocator's and the counter's part of a list of tags.
+const LIST_COST: usize = 32;
 
 /// A tag and its invalidations.
 #[derive(Debug)]
@@ -52,6 +56,68 @@ impl Tag {
         let mut record = self.record.lock();
         f(&mut record);
         self.latest.store(record.latest(), Ordering::Release);
+    }
+}
+
+/// The tags of an entry, each once. The pages of a route that add none of their own share one list.
+#[derive(Clone, Default)]
+pub(crate) struct Tags(Option<ThinArc<(), Arc<Tag>>>);
+
+impl Tags {
+    /// Keeps the first of equal tags.
+    pub(crate) fn of(tags: impl Iterator<Item = Arc<Tag>>) -> Tags {
+        let mut list: Vec<Arc<Tag>> = Vec::new();
+        for tag in tags {
+            if !list.iter().any(|t| Arc::ptr_eq(t, &tag)) {
+                list.push(tag);
+            }
+        }
+        Tags((!list.is_empty()).then(|| ThinArc::from_header_and_iter((), list.into_iter())))
+    }
+
+    /// These with more of them; the same list where all are in it.
+    pub(crate) fn and(&self, more: impl Iterator<Item = Arc<Tag>>) -> Tags {
+        let all = Tags::of(self.iter().cloned().chain(more));
+        if all.len() == self.len() { self.clone() } else { all }
+    }
+
+    /// The other list, where that has the same tags.
+    pub(crate) fn or_equal(self, other: &Tags) -> Tags {
+        if self.iter().map(Arc::as_ptr).eq(other.iter().map(Arc::as_ptr)) {
+            return other.clone();
+        }
+        self
+    }
+
+    /// Whether both are one list.
+    pub(crate) fn is_same(&self, other: &Tags) -> bool {
+        let address = |tags: &Tags| tags.0.as_ref().map(ThinArc::as_ptr);
+        address(self) == address(other)
+    }
+
+    /// Bytes that an entry adds by having them.
+    pub(crate) fn cost(&self) -> usize {
+        match &self.0 {
+            Some(list) if ThinArc::strong_count(list) == 1 => {
+                LIST_COST + self.iter().map(Tag::cost).sum::<usize>()
+            }
+            // The route's own, or none.
+            _ => 0,
+        }
+    }
+}
+
+impl std::ops::Deref for Tags {
+    type Target = [Arc<Tag>];
+
+    fn deref(&self) -> &[Arc<Tag>] {
+        self.0.as_ref().map_or(&[], |list| &list.slice)
+    }
+}
+
+impl std::fmt::Debug for Tags {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.iter().map(|t| t.name())).finish()
     }
 }
 

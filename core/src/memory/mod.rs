@@ -1,30 +1,42 @@
-//! The store in memory: sharded for readers, bounded in bytes.
+//! The store in memory: read without a lock, bounded in bytes.
 //!
-//! A hit takes one shared lock, allocates nothing and marks the entry with a plain store. Inserts and evictions go through
-//! one queue lock (`queues.rs`).
+//! A hit takes no lock, allocates nothing and marks the entry with a plain store. Inserts and evictions go through one lock:
+//! that of the books.
 
 mod queues;
+mod readers;
+mod table;
 
+use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
 use ahash::RandomState;
-use hashbrown::{HashMap, HashTable};
+use hashbrown::HashMap;
 
+use crate::lanes::Lane;
 use crate::memory::queues::{Queue, Queues};
+use crate::memory::table::{Table, Writer};
 use crate::page::Page;
-use crate::sync::atomic::{AtomicU8, AtomicU64, AtomicUsize, Ordering};
-use crate::sync::{Mutex, RwLock};
+use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 
-const SHARDS: usize = 64;
 /// A hit raises the counter up to here.
 const MAX_HEAT: u8 = 3;
 /// Beside the counter: used since this was last asked for.
 const USED: u8 = 0x80;
+/// Bytes that an entry takes in the table and the queues, on average.
+pub(crate) const ENTRY_COST: usize = 64;
+/// A part of all bytes may be taken out and not dropped yet: one in so many.
+const REMOVED_PART: u64 = 64;
+/// And not more than this.
+const MAX_REMOVED: u64 = 1 << 20;
 
 /// An entry's place in the eviction queues. It passes from a page to the one that replaces it.
 #[derive(Debug, Default)]
 pub(crate) struct Place {
     heat: AtomicU8,
+    /// With a directory: the slot of its key there.
+    slot: AtomicU16,
     /// Names the queue node: one that no longer matches is skipped.
     node: AtomicU64,
 }
@@ -44,7 +56,7 @@ pub(crate) enum Inserted {
 }
 
 pub(crate) struct Memory {
-    shards: Box<[RwLock<HashTable<Arc<Page>>>]>,
+    table: Arc<Table>,
     hasher: RandomState,
     books: Mutex<Books>,
     max_bytes: u64,
@@ -56,6 +68,7 @@ pub(crate) struct Memory {
 
 /// What only writers touch.
 struct Books {
+    table: Writer,
     queues: Queues,
     /// The keys of stored variants, by path.
     variants: HashMap<Box<str>, Vec<Box<[u8]>>, RandomState>,
@@ -63,10 +76,12 @@ struct Books {
 
 impl Memory {
     pub(crate) fn new(max_bytes: u64, max_variants: usize) -> Memory {
+        let (table, writer) = Table::new((max_bytes / REMOVED_PART).min(MAX_REMOVED));
         Memory {
-            shards: (0..SHARDS).map(|_| RwLock::new(HashTable::new())).collect(),
+            table,
             hasher: RandomState::new(),
             books: Mutex::new(Books {
+                table: writer,
                 queues: Queues::new(),
                 variants: HashMap::with_hasher(RandomState::new()),
             }),
@@ -79,45 +94,37 @@ impl Memory {
     }
 
     /// The stored entry, marked as used.
-    pub(crate) fn get(&self, key: &[u8]) -> Option<Arc<Page>> {
-        let page = self.peek(key)?;
-        let heat = &page.place.heat;
-        let h = heat.load(Ordering::Relaxed);
-        if h != MAX_HEAT | USED {
-            heat.store(((h & !USED) + 1).min(MAX_HEAT) | USED, Ordering::Relaxed);
-        }
+    #[inline]
+    pub(crate) fn get(&self, lane: Lane, key: &[u8]) -> Option<Page> {
+        let page = self.peek(lane, key)?;
+        page.place().mark();
         Some(page)
     }
 
-    /// The entries that were used since the last call.
-    pub(crate) fn take_used(&self) -> Vec<Arc<Page>> {
-        let mut used = Vec::new();
-        for shard in &self.shards {
-            for page in shard.read().iter() {
-                let heat = &page.place.heat;
-                let h = heat.load(Ordering::Relaxed);
-                if h & USED != 0 {
-                    heat.store(h & !USED, Ordering::Relaxed);
-                    used.push(page.clone());
-                }
-            }
-        }
-        used
+    /// The stored entry, not marked.
+    #[inline]
+    pub(crate) fn peek(&self, lane: Lane, key: &[u8]) -> Option<Page> {
+        self.table.get(lane, self.hash(key), key)
     }
 
-    /// The stored entry, not marked.
-    pub(crate) fn peek(&self, key: &[u8]) -> Option<Arc<Page>> {
-        let hash = self.hasher.hash_one(key);
-        self.shard(hash).read().find(hash, |p| p.key() == key).cloned()
+    /// The entries that were used since the last call.
+    pub(crate) fn take_used(&self) -> Vec<Page> {
+        let mut used = Vec::new();
+        self.table.each(Lane::mine(), |page| {
+            if page.place().take_used() {
+                used.push(page.clone());
+            }
+        });
+        used
     }
 
     /// Stores an entry unless a newer one is there, and evicts what is too much.
     ///
     /// `removed` tells whether its path was removed after it began. It is asked where no [`remove_path`](Memory::remove_path)
     /// can come between the question and the insert.
-    pub(crate) fn insert(&self, page: Arc<Page>, removed: impl FnOnce() -> bool) -> Inserted {
+    pub(crate) fn insert(&self, page: Page, removed: impl FnOnce() -> bool) -> Inserted {
         let cost = page.cost();
-        let hash = self.hasher.hash_one(page.key());
+        let hash = self.hash(page.key());
         let mut books = self.books.lock();
         if removed() {
             return Inserted::Removed;
@@ -125,19 +132,13 @@ impl Memory {
         if cost > self.max_bytes {
             return Inserted::TooLarge;
         }
-        let mut replaced = None;
-        {
-            let mut shard = self.shard(hash).write();
-            if let Some(slot) = shard.find_mut(hash, |p| p.key() == page.key()) {
-                if slot.started() > page.started() {
-                    return Inserted::Older;
-                }
-                page.place.inherit(&slot.place);
-                replaced = Some(std::mem::replace(slot, page.clone()));
+        if let Some(old) = books.table.find(hash, |p| p.key() == page.key()) {
+            if old.started() > page.started() {
+                return Inserted::Older;
             }
-        }
-        if let Some(old) = replaced {
-            let node = page.place.node.load(Ordering::Relaxed);
+            page.place().inherit(old.place());
+            let node = page.place().node.load(Ordering::Relaxed);
+            books.table.replace(hash, &old, page);
             books.queues.resize(node, old.cost(), cost);
             self.bytes.fetch_add(cost, Ordering::Relaxed);
             self.bytes.fetch_sub(old.cost(), Ordering::Relaxed);
@@ -150,9 +151,8 @@ impl Memory {
             }
             // Room first, so that the bound holds at every moment.
             self.evict(&mut books, cost);
-            page.place.node.store(books.queues.push(hash, cost), Ordering::Relaxed);
-            let rehash = |p: &Arc<Page>| self.hasher.hash_one(p.key());
-            self.shard(hash).write().insert_unique(hash, page, rehash);
+            page.place().node.store(books.queues.push(hash, cost), Ordering::Relaxed);
+            books.table.insert(hash, page, |p| self.hash(p.key()));
             self.bytes.fetch_add(cost, Ordering::Relaxed);
             self.entries.fetch_add(1, Ordering::Relaxed);
         }
@@ -167,15 +167,11 @@ impl Memory {
         let mut keys = books.variants.get(path).cloned().unwrap_or_default();
         keys.push(path.as_bytes().into());
         for key in keys {
-            let hash = self.hasher.hash_one(&*key);
-            let found = self
-                .shard(hash)
-                .write()
-                .find_entry(hash, |p| p.key() == &*key && p.started() < epoch)
-                .ok()
-                .map(|e| e.remove().0);
+            let hash = self.hash(&key);
+            let found = books.table.find(hash, |p| p.key() == &*key && p.started() < epoch);
             if let Some(page) = found {
-                books.queues.forget(page.place.node.load(Ordering::Relaxed), page.cost());
+                books.table.remove(hash, &page);
+                books.queues.forget(page.place().node.load(Ordering::Relaxed), page.cost());
                 self.gone(&mut books, &page);
             }
         }
@@ -184,11 +180,8 @@ impl Memory {
     /// Drops everything.
     pub(crate) fn clear(&self) {
         let mut books = self.books.lock();
-        for shard in &self.shards {
-            let entries = std::mem::take(&mut *shard.write());
-            for page in &entries {
-                self.gone(&mut books, page);
-            }
+        for page in books.table.clear() {
+            self.gone(&mut books, &page);
         }
         books.queues = Queues::new();
     }
@@ -209,30 +202,36 @@ impl Memory {
     fn evict(&self, books: &mut Books, room: u64) {
         while self.bytes() + room > self.max_bytes {
             let Some(node) = books.queues.pop() else { return };
-            let mut shard = self.shard(node.hash).write();
-            let entry =
-                shard.find_entry(node.hash, |p| p.place.node.load(Ordering::Relaxed) == node.id);
-            let Ok(entry) = entry else {
+            let is_it = |p: &Page| p.place().node.load(Ordering::Relaxed) == node.id;
+            let Some(page) = books.table.find(node.hash, is_it) else {
                 continue;
             };
-            let mark = entry.get().place.heat.load(Ordering::Relaxed);
+            let place = page.place();
+            let mark = place.heat.load(Ordering::Relaxed);
             let heat = mark & !USED;
             if heat > 0 {
                 // Used since it came: to the main queue, or once more round it.
                 let left = if node.queue == Queue::Small { 0 } else { heat - 1 };
-                entry.get().place.heat.store(left | (mark & USED), Ordering::Relaxed);
-                let id = books.queues.push_main(node.hash, entry.get().cost());
-                entry.get().place.node.store(id, Ordering::Relaxed);
+                place.heat.store(left | (mark & USED), Ordering::Relaxed);
+                let id = books.queues.push_main(node.hash, page.cost());
+                place.node.store(id, Ordering::Relaxed);
                 continue;
             }
-            let (page, _) = entry.remove();
-            drop(shard);
+            books.table.remove(node.hash, &page);
             if node.queue == Queue::Small {
                 books.queues.remember(node.hash);
             }
             self.evictions.fetch_add(1, Ordering::Relaxed);
             self.gone(books, &page);
         }
+    }
+
+    /// Seeded, so that nobody can choose keys that collide; the whole key is compared all the same.
+    #[inline]
+    fn hash(&self, key: &[u8]) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(key);
+        hasher.finish()
     }
 
     fn gone(&self, books: &mut Books, page: &Page) {
@@ -247,14 +246,35 @@ impl Memory {
             }
         }
     }
-
-    fn shard(&self, hash: u64) -> &RwLock<HashTable<Arc<Page>>> {
-        // The table uses the low and the topmost bits.
-        &self.shards[(hash >> 32) as usize % SHARDS]
-    }
 }
 
 impl Place {
+    pub(crate) fn slot(&self) -> u16 {
+        self.slot.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_slot(&self, slot: u16) {
+        self.slot.store(slot, Ordering::Relaxed);
+    }
+
+    /// Used now. Two at a time count as one.
+    #[inline]
+    fn mark(&self) {
+        let heat = self.heat.load(Ordering::Relaxed);
+        if heat != MAX_HEAT | USED {
+            self.heat.store(((heat & !USED) + 1).min(MAX_HEAT) | USED, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it was used since the last call.
+    fn take_used(&self) -> bool {
+        let heat = self.heat.load(Ordering::Relaxed);
+        if heat & USED != 0 {
+            self.heat.store(heat & !USED, Ordering::Relaxed);
+        }
+        heat & USED != 0
+    }
+
     fn inherit(&self, old: &Place) {
         self.heat.store(old.heat.load(Ordering::Relaxed), Ordering::Relaxed);
         self.node.store(old.node.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -265,11 +285,12 @@ impl Place {
 mod tests {
     use super::*;
     use crate::clock::Time;
+    use crate::invalidation::Tags;
     use crate::lifetime::Lifetime;
     use crate::page::Parts;
 
-    fn page(key: &str, path_len: usize, bytes: usize, started: u64) -> Arc<Page> {
-        Arc::new(Page::new(Parts {
+    fn page(key: &str, path_len: usize, bytes: usize, started: u64) -> Page {
+        Page::new(Parts {
             key: key.as_bytes().into(),
             path_len,
             route: None,
@@ -278,20 +299,20 @@ mod tests {
             body: vec![0; bytes].into(),
             etag: "".into(),
             encoded: Vec::new(),
-            tags: Box::default(),
+            tags: Tags::default(),
             revalidate: Lifetime::NEVER,
             expire: Lifetime::NEVER,
             started,
             generated: Time::from_nanos(0),
             oldest: started,
-        }))
+        })
     }
 
-    fn put(m: &Memory, page: Arc<Page>) -> Inserted {
+    fn put(m: &Memory, page: Page) -> Inserted {
         m.insert(page, || false)
     }
 
-    fn plain(n: usize) -> Arc<Page> {
+    fn plain(n: usize) -> Page {
         let key = format!("/p/{n}");
         page(&key, key.len(), 1000, 1)
     }
@@ -308,9 +329,9 @@ mod tests {
         let m = Memory::new(1 << 20, 64);
         assert_eq!(put(&m, page("/a", 2, 10, 5)), Inserted::Stored);
         assert_eq!(put(&m, page("/a", 2, 20, 4)), Inserted::Older);
-        assert_eq!(m.get(b"/a").unwrap().body().len(), 10);
+        assert_eq!(m.get(Lane::mine(), b"/a").unwrap().body().len(), 10);
         assert_eq!(put(&m, page("/a", 2, 30, 6)), Inserted::Stored);
-        assert_eq!((m.get(b"/a").unwrap().body().len(), m.entries()), (30, 1));
+        assert_eq!((m.get(Lane::mine(), b"/a").unwrap().body().len(), m.entries()), (30, 1));
     }
 
     #[test]
@@ -321,7 +342,7 @@ mod tests {
             assert!(m.bytes() <= 100_000);
         }
         let live: u64 =
-            (0..300).filter_map(|n| m.peek(format!("/p/{n}").as_bytes())).map(|p| p.cost()).sum();
+            (0..300).filter_map(|n| m.peek(Lane::mine(), format!("/p/{n}").as_bytes())).map(|p| p.cost()).sum();
         assert_eq!(m.bytes(), live);
         for n in 0..300 {
             m.remove_path(&format!("/p/{n}"), 2);
@@ -334,14 +355,14 @@ mod tests {
         let m = Memory::new(200_000, 64);
         for n in 0..50 {
             put(&m, plain(n));
-            m.get(format!("/p/{n}").as_bytes());
+            m.get(Lane::mine(), format!("/p/{n}").as_bytes());
         }
         for n in 1000..20_000 {
             put(&m, plain(n));
             let hot = n % 50;
-            m.get(format!("/p/{hot}").as_bytes());
+            m.get(Lane::mine(), format!("/p/{hot}").as_bytes());
         }
-        let left = (0..50).filter(|n| m.peek(format!("/p/{n}").as_bytes()).is_some()).count();
+        let left = (0..50).filter(|n| m.peek(Lane::mine(), format!("/p/{n}").as_bytes()).is_some()).count();
         assert_eq!(left, 50);
     }
 
@@ -349,13 +370,13 @@ mod tests {
     fn a_page_that_replaces_another_takes_its_place_and_its_heat() {
         let m = Memory::new(100_000, 64);
         put(&m, plain(0));
-        m.get(b"/p/0");
+        m.get(Lane::mine(), b"/p/0");
         put(&m, page("/p/0", 4, 1000, 2));
         for n in 1..500 {
             put(&m, plain(n));
         }
         assert_eq!(
-            m.peek(b"/p/0").map(|p| p.started()),
+            m.peek(Lane::mine(), b"/p/0").map(|p| p.started()),
             Some(2),
             "it was used, the others were not"
         );
@@ -378,8 +399,8 @@ mod tests {
             "one that is there is replaced"
         );
         m.remove_path("/a", 2);
-        assert!(m.peek(b"/a").is_none() && m.peek(b"/a\0x").is_none());
-        assert!(m.peek(b"/a\0y").is_some(), "it began after the removal");
+        assert!(m.peek(Lane::mine(), b"/a").is_none() && m.peek(Lane::mine(), b"/a\0x").is_none());
+        assert!(m.peek(Lane::mine(), b"/a\0y").is_some(), "it began after the removal");
         assert_eq!(put(&m, page("/a\0z", 2, 1, 1)), Inserted::Stored);
     }
 

@@ -62,46 +62,45 @@ pub(crate) struct Entry {
 
 /// The bytes of a page's file.
 pub(crate) fn encode(page: &Page, era: u64, deployment: &str) -> Vec<u8> {
-    let parts = page.parts();
-    let bodies: usize = parts.encoded.iter().map(|e| e.body.len()).sum();
-    let mut out = Vec::with_capacity(parts.body.len() + bodies + 4096);
+    let bodies: usize = page.encoded().iter().map(|e| e.body.len()).sum();
+    let mut out = Vec::with_capacity(page.body().len() + bodies + 4096);
     out.extend_from_slice(&MAGIC);
     // The length and the head's checksum are put in at the end.
-    for number in [FORMAT, 0, era, parts.started, 0] {
+    for number in [FORMAT, 0, era, page.started(), 0] {
         put_u64(&mut out, number);
     }
     put_bytes(&mut out, deployment.as_bytes());
-    put_bytes(&mut out, &parts.key);
-    put_len(&mut out, parts.path_len);
-    match &parts.route {
+    put_bytes(&mut out, page.key());
+    put_len(&mut out, page.path_len());
+    match page.route() {
         None => out.push(0),
         Some(route) => {
             out.push(1);
             put_bytes(&mut out, route.pattern.identity().as_bytes());
         }
     }
-    out.extend_from_slice(&parts.status.to_le_bytes());
-    put_lifetime(&mut out, parts.revalidate);
-    put_lifetime(&mut out, parts.expire);
-    put_u64(&mut out, parts.generated.nanos());
-    put_u64(&mut out, parts.oldest);
-    put_bytes(&mut out, parts.etag.as_bytes());
-    put_len(&mut out, parts.fields.len());
-    for (name, value) in &parts.fields {
+    out.extend_from_slice(&page.status().to_le_bytes());
+    put_lifetime(&mut out, page.revalidate());
+    put_lifetime(&mut out, page.expire());
+    put_u64(&mut out, page.generated().nanos());
+    put_u64(&mut out, page.oldest());
+    put_bytes(&mut out, page.etag().as_bytes());
+    put_len(&mut out, page.headers().count());
+    for (name, value) in page.headers() {
         put_bytes(&mut out, name.as_bytes());
         put_bytes(&mut out, value.as_bytes());
     }
-    put_len(&mut out, parts.tags.len());
-    for tag in &parts.tags {
+    put_len(&mut out, page.tag_nodes().len());
+    for tag in page.tag_nodes() {
         put_bytes(&mut out, tag.name().as_bytes());
     }
-    put_len(&mut out, parts.encoded.len());
-    for e in &parts.encoded {
+    put_len(&mut out, page.encoded().len());
+    for e in page.encoded() {
         out.push(number_of(e.encoding));
         put_bytes(&mut out, e.etag.as_bytes());
         put_bytes(&mut out, &e.body);
     }
-    put_bytes(&mut out, &parts.body);
+    put_bytes(&mut out, page.body());
     seal(&mut out);
     out
 }

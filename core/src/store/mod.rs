@@ -88,7 +88,7 @@ pub(crate) struct Store {
 /// Who knows what is used without its files being read.
 pub(crate) trait Uses: Send + Sync {
     /// The entries that were used since the last call.
-    fn take_used(&self) -> Vec<Arc<Page>>;
+    fn take_used(&self) -> Vec<Page>;
 }
 
 /// A key's place in everything that is shared.
@@ -132,9 +132,8 @@ impl Store {
 
     /// The place of a stored entry.
     fn key_of(&self, page: &Page) -> StoreKey {
-        let parts = page.parts();
-        let path_len = if parts.path_len > 0 { parts.path_len } else { parts.key.len() };
-        let (path, variant) = parts.key.split_at(path_len);
+        let path_len = if page.path_len() > 0 { page.path_len() } else { page.key().len() };
+        let (path, variant) = page.key().split_at(path_len);
         self.key(path, variant)
     }
 

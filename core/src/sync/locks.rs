@@ -41,6 +41,8 @@ impl<'a, T> MutexGuard<'a, T> {
     }
 }
 
+pub(crate) type ReadGuard<'a, T> = base::RwLockReadGuard<'a, T>;
+
 pub(super) fn locked<T>(mutex: &base::Mutex<T>) -> base::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -79,7 +81,7 @@ impl<T> RwLock<T> {
         RwLock(base::RwLock::new(value))
     }
 
-    pub(crate) fn read(&self) -> base::RwLockReadGuard<'_, T> {
+    pub(crate) fn read(&self) -> ReadGuard<'_, T> {
         self.0.read().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -3,6 +3,7 @@
 //! A normal build re-exports the real ones. With the feature `shuttle` they are the model checker's in the same shape, so
 //! that `tests/shuttle` decides which thread goes next at each of their operations.
 
+pub(crate) mod barrier;
 mod locks;
 #[cfg(feature = "shuttle")]
 mod model;
@@ -19,7 +20,7 @@ pub(crate) mod machine {
     pub(crate) use std::sync::atomic::*;
 }
 
-pub(crate) use locks::{Mutex, MutexGuard, RwLock};
+pub(crate) use locks::{Mutex, MutexGuard, ReadGuard, RwLock};
 #[cfg(feature = "shuttle")]
 pub(crate) use model::*;
 #[cfg(not(feature = "shuttle"))]

@@ -46,7 +46,7 @@ fn sixty_four_threads_on_one_cold_page_are_one_render() {
     let answers: Vec<_> = join(tasks).into_iter().map(Result::unwrap).collect();
     assert_eq!(gate.arrivals(), 1);
     assert_eq!(cache.stats().renders, 1);
-    assert!(answers.iter().all(|a| Arc::ptr_eq(a.page(), answers[0].page())), "one page for all");
+    assert!(answers.iter().all(|a| a.page().is_same(answers[0].page())), "one page for all");
 }
 
 #[test]

@@ -2,7 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::http::encoding::{Encoding, precompress};
-use crate::http::fields::check_fields;
+use crate::http::fields::{Fields, check_fields};
+use crate::http::packed::{PackedFields, pack};
 
 /// A page and the circumstances of one answer, owned; the default is a young hit.
 #[derive(Debug)]
@@ -61,9 +62,12 @@ impl Case {
     }
 
     fn head(&self, conditions: Conditions<'_>) -> Head<'_> {
+        // As long as the test, which is short.
+        let mut packed = Vec::new();
+        pack(&self.fields, &mut packed);
         let facts = Facts {
             status: self.status,
-            fields: &self.fields,
+            fields: PackedFields(packed.leak()),
             body: &self.body,
             etag: &self.etag,
             encoded: &self.encoded,

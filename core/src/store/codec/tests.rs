@@ -5,7 +5,7 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::*;
-use crate::invalidation::Invalidations;
+use crate::invalidation::{Invalidations, Tags};
 use crate::options::{Options, RouteOptions};
 use crate::page::Parts;
 use crate::render::RenderJob;
@@ -39,7 +39,7 @@ fn page() -> Page {
             encoded(Encoding::Zstd, b"zs", "\"abc-zstd\""),
             encoded(Encoding::Gzip, b"gz", "\"abc-gzip\""),
         ],
-        tags: Box::new([inv.tag("a"), inv.tag("b c")]),
+        tags: Tags::of([inv.tag("a"), inv.tag("b c")].into_iter()),
         revalidate: Lifetime::from_secs(60),
         expire: Lifetime::YEAR,
         started: 77,
@@ -60,25 +60,24 @@ fn resealed(mut bytes: Vec<u8>) -> Vec<u8> {
 }
 
 fn assert_same(page: &Page, entry: &Entry) {
-    let parts = page.parts();
-    assert_eq!(entry.key, parts.key);
-    assert_eq!(entry.path_len, parts.path_len);
-    let identity = parts.route.as_ref().map(|r| r.pattern.identity());
+    assert_eq!(&*entry.key, page.key());
+    assert_eq!(entry.path_len, page.path_len());
+    let identity = page.route().map(|r| r.pattern.identity());
     assert_eq!(entry.identity.as_deref(), identity);
-    assert_eq!(entry.status, parts.status);
-    assert_eq!(entry.fields, parts.fields);
-    assert_eq!(entry.body, parts.body);
-    assert_eq!(entry.etag, parts.etag);
+    assert_eq!(entry.status, page.status());
+    assert!(entry.fields.iter().map(|(n, v)| (&**n, &**v)).eq(page.headers()));
+    assert_eq!(&*entry.body, page.body());
+    assert_eq!(&*entry.etag, page.etag());
     let list = |l: &[Encoded]| -> Vec<_> {
         l.iter().map(|e| (e.encoding, e.body.clone(), e.etag.clone())).collect()
     };
-    assert_eq!(list(&entry.encoded), list(&parts.encoded));
-    assert!(entry.tags.iter().map(String::as_str).eq(parts.tags.iter().map(|t| t.name())));
-    assert_eq!(entry.revalidate, parts.revalidate);
-    assert_eq!(entry.expire, parts.expire);
-    assert_eq!(entry.started, parts.started);
-    assert_eq!(entry.generated, parts.generated);
-    assert_eq!(entry.oldest, parts.oldest);
+    assert_eq!(list(&entry.encoded), list(page.encoded()));
+    assert!(entry.tags.iter().map(String::as_str).eq(page.tags()));
+    assert_eq!(entry.revalidate, page.revalidate());
+    assert_eq!(entry.expire, page.expire());
+    assert_eq!(entry.started, page.started());
+    assert_eq!(entry.generated, page.generated());
+    assert_eq!(entry.oldest, page.oldest());
 }
 
 #[test]
@@ -192,7 +191,7 @@ fn bare() -> Parts {
         body: Box::default(),
         etag: Box::default(),
         encoded: Vec::new(),
-        tags: Box::default(),
+        tags: Tags::default(),
         revalidate: Lifetime::NEVER,
         expire: Lifetime::NEVER,
         started: 0,
@@ -241,7 +240,7 @@ prop_compose! {
             body: body.into(),
             etag: etag.into(),
             encoded: encoded.collect(),
-            tags: tags.iter().map(|t| inv.tag(t)).collect(),
+            tags: Tags::of(tags.iter().map(|t| inv.tag(t))),
             revalidate,
             expire,
             started,

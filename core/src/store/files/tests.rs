@@ -246,7 +246,7 @@ fn only_a_whole_head_counts() {
         body: Box::default(),
         etag: Box::default(),
         encoded: Vec::new(),
-        tags: Box::default(),
+        tags: crate::invalidation::Tags::default(),
         revalidate: Lifetime::NEVER,
         expire: Lifetime::NEVER,
         started: 5,
