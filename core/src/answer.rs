@@ -1,6 +1,5 @@
 //! What a request gets.
 
-
 use crate::clock::Time;
 use crate::http::{Conditions, Head};
 use crate::page::Page;

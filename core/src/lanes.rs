@@ -68,9 +68,9 @@ fn take(owner: u32) -> Lane {
         return NO_LANE;
     }
     let is_free = |known: u32| (known != owner).then_some(owner);
-    let lane = OWNERS.iter().position(|lane| {
-        lane.fetch_update(Ordering::Acquire, Ordering::Relaxed, is_free).is_ok()
-    });
+    let lane = OWNERS
+        .iter()
+        .position(|lane| lane.fetch_update(Ordering::Acquire, Ordering::Relaxed, is_free).is_ok());
     let lane = Lane(lane.unwrap_or(LANES) as u32);
     let _ = MINE.try_with(|mine| mine.set(Mine { owner, lane }));
     lane

@@ -8,9 +8,7 @@ use triomphe::ThinArc;
 
 use crate::answer::{Answer, CacheWord};
 use crate::clock::Time;
-use crate::http::{
-    self, Conditions, Encoded, Facts, Fields, Head, PackedFields, pack, packed_len,
-};
+use crate::http::{self, Conditions, Encoded, Facts, Fields, Head, PackedFields, pack, packed_len};
 use crate::invalidation::{Names, Tag, Tags};
 use crate::lifetime::Lifetime;
 use crate::memory::{self, Place};
@@ -202,7 +200,8 @@ impl Page {
         let Parts { key, path_len, route, fields, body, etag, encoded, tags, .. } = parts;
         let has_routes_tags = route.as_ref().map_or(tags.is_empty(), |r| r.tags.is_same(&tags));
         let of_encoded = |e: &Encoded| e.body.len() + e.etag.len() + size_of::<Encoded>();
-        let more = (!has_routes_tags || !encoded.is_empty()).then(|| Box::new(More { tags, encoded }));
+        let more =
+            (!has_routes_tags || !encoded.is_empty()).then(|| Box::new(More { tags, encoded }));
         let beside = more.as_ref().map_or(0, |more| {
             let encoded: usize = more.encoded.iter().map(of_encoded).sum();
             size_of::<More>() + encoded + more.tags.cost()

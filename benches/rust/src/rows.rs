@@ -27,7 +27,7 @@ impl Rows {
             let row = json!({"part": self.part, "case": case, "name": name, "x": x, "unit": unit, "value": value});
             println!("{row}");
         } else {
-            println!("{case:<44} {name:<26}{value:>14.2} {unit}");
+            println!("{case:<32} {name:<34}{x:>9} {value:>12.2} {unit}");
         }
     }
 

@@ -241,5 +241,5 @@ fn external<'env, T: 'static>(env: &'env Env, bytes: &[u8], owner: T) -> Result<
 }
 
 fn page_id(page: &Page) -> f64 {
-    Arc::as_ptr(page).addr() as f64
+    page.address() as f64
 }

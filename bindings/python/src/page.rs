@@ -17,7 +17,7 @@ use crate::lookups::Lookups;
 /// A stored response: immutable, readable from any thread, alive as long as this object or a view of its body.
 #[pyclass(frozen, module = "libisr")]
 pub struct Page {
-    pub(crate) core: Arc<isr_core::Page>,
+    pub(crate) core: isr_core::Page,
 }
 
 #[pymethods]
@@ -216,7 +216,7 @@ impl Answer {
 pub struct Slice {
     start: *const u8,
     length: usize,
-    _page: Arc<isr_core::Page>,
+    _page: isr_core::Page,
 }
 
 // SAFETY: `start` points into the page, which is immutable and may be read from any thread.

@@ -404,13 +404,7 @@ impl Engine {
             generated: now,
             oldest: 0,
         });
-        Answer {
-            page,
-            word: CacheWord::Bypass,
-            stored: false,
-            invalidated: false,
-            now,
-        }
+        Answer { page, word: CacheWord::Bypass, stored: false, invalidated: false, now }
     }
 
     /// A new or changed memory of a key's trouble.

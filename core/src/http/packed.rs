@@ -26,8 +26,7 @@ pub(crate) fn pack(fields: &Fields, out: &mut Vec<u8>) {
 }
 
 fn len_of(text: &str) -> u32 {
-    u32::try_from(text.len())
-        .unwrap_or_else(|_| text.floor_char_boundary(u32::MAX as usize) as u32)
+    u32::try_from(text.len()).unwrap_or_else(|_| text.floor_char_boundary(u32::MAX as usize) as u32)
 }
 
 impl<'a> PackedFields<'a> {

@@ -341,8 +341,10 @@ mod tests {
             put(&m, plain(n % 300));
             assert!(m.bytes() <= 100_000);
         }
-        let live: u64 =
-            (0..300).filter_map(|n| m.peek(Lane::mine(), format!("/p/{n}").as_bytes())).map(|p| p.cost()).sum();
+        let live: u64 = (0..300)
+            .filter_map(|n| m.peek(Lane::mine(), format!("/p/{n}").as_bytes()))
+            .map(|p| p.cost())
+            .sum();
         assert_eq!(m.bytes(), live);
         for n in 0..300 {
             m.remove_path(&format!("/p/{n}"), 2);
@@ -362,7 +364,9 @@ mod tests {
             let hot = n % 50;
             m.get(Lane::mine(), format!("/p/{hot}").as_bytes());
         }
-        let left = (0..50).filter(|n| m.peek(Lane::mine(), format!("/p/{n}").as_bytes()).is_some()).count();
+        let left = (0..50)
+            .filter(|n| m.peek(Lane::mine(), format!("/p/{n}").as_bytes()).is_some())
+            .count();
         assert_eq!(left, 50);
     }
 

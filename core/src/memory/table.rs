@@ -113,7 +113,8 @@ impl Groups {
             let mut same = differs.wrapping_sub(LOW_BITS) & !differs & HIGH_BITS;
             while same != 0 {
                 let at = same.trailing_zeros() as usize / 8;
-                let found = group.entries.get(at).map_or(ptr::null_mut(), |e| e.load(Ordering::Acquire));
+                let found =
+                    group.entries.get(at).map_or(ptr::null_mut(), |e| e.load(Ordering::Acquire));
                 if !found.is_null() {
                     // SAFETY: not null, so from `into_raw`; the caller keeps it alive.
                     let page = unsafe { Seen::new(found) };
