@@ -1,7 +1,6 @@
 //! A page: immutable, counted, readable from any thread.
 
 use std::ffi::c_char;
-use std::sync::Arc;
 
 use isr_core::Page;
 

@@ -187,29 +187,35 @@ impl Cache {
     /// # Errors
     /// `InvalidPath`, `NoRoute`, `Render`, `Timeout`, `Busy`, `Closed`; `InvalidArgument` inside a render that would wait
     /// for itself.
+    #[inline]
     pub fn get(&self, request: &Request<'_>) -> Result<Answer, Error> {
-        if let Some(hit) = self.hit(request) {
-            return hit;
+        match self.hit(request) {
+            Some(hit) => Ok(hit),
+            None => self.get_or_wait(request),
         }
+    }
+
+    #[cold]
+    fn get_or_wait(&self, request: &Request<'_>) -> Result<Answer, Error> {
         let (done, answer) = oneshot();
         self.ask(request, done);
         answer.wait()
     }
 
     /// The answer to a plain request from memory alone, where the page is fresh; else `None`, which says nothing of what is
-    /// stored. Reads no file and takes no lock of other processes: for hosts that do so with a lock of their own held.
-    ///
-    /// # Errors
-    /// `Closed`.
-    pub fn hit(&self, request: &Request<'_>) -> Option<Result<Answer, Error>> {
-        let engine = self.engine();
+    /// stored. Reads no file and takes no lock: for hosts that ask with a lock of their own held.
+    #[inline]
+    pub fn hit(&self, request: &Request<'_>) -> Option<Answer> {
         if request.draft || request.variant.is_some_and(|v| !v.is_empty()) {
             return None;
         }
-        if let Err(error) = engine.check_open() {
-            return Some(Err(error));
-        }
-        engine.hit(request.path).map(Ok)
+        self.present()?.hit(request.path)
+    }
+
+    /// The engine of this process, if it has been used here.
+    #[inline]
+    pub(crate) fn present(&self) -> Option<&Arc<Engine>> {
+        self.0.0.present()
     }
 
     /// Answers as [`get`](Cache::get) would if that needs no waiting; else `None`, and nothing is started. Never waits for a
@@ -218,9 +224,14 @@ impl Cache {
     /// # Errors
     /// As `get`.
     pub fn try_get(&self, request: &Request<'_>) -> Result<Option<Answer>, Error> {
-        if let Some(hit) = self.hit(request) {
-            return hit.map(Some);
+        match self.hit(request) {
+            Some(hit) => Ok(Some(hit)),
+            None => self.try_get_stored(request),
         }
+    }
+
+    #[cold]
+    fn try_get_stored(&self, request: &Request<'_>) -> Result<Option<Answer>, Error> {
         let engine = self.engine();
         let target = engine
             .target(request.path, request.variant)
@@ -240,7 +251,7 @@ impl Cache {
     /// blocks. While `done` blocks, others who wait for the same render wait, too.
     pub fn get_then(&self, request: &Request<'_>, done: AnswerDone) {
         match self.hit(request) {
-            Some(hit) => done(hit),
+            Some(hit) => done(Ok(hit)),
             None => self.ask(request, done),
         }
     }

@@ -63,6 +63,7 @@ impl Clock {
     }
 
     /// The wall clock: ages pages. Coarse (about 4 ms), so that a hit makes no system call.
+    #[inline]
     pub fn now(&self) -> Time {
         match &self.0 {
             Source::System => read(libc::CLOCK_REALTIME_COARSE),
@@ -98,6 +99,7 @@ pub(crate) fn machine_steady() -> Time {
     read(libc::CLOCK_MONOTONIC)
 }
 
+#[inline]
 fn read(id: libc::clockid_t) -> Time {
     let mut ts = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `ts` is a valid, writable timespec for the whole call.

@@ -26,6 +26,7 @@ const NONE: i32 = -1;
 static CLOSED_IN_CHILD: [AtomicI32; FDS] = [const { AtomicI32::new(NONE) }; FDS];
 
 /// Tells this process from its parent and its children.
+#[inline]
 pub(crate) fn generation() -> u32 {
     // A fork changes it before there is a second thread.
     GENERATION.load(Ordering::Relaxed)
@@ -136,6 +137,7 @@ impl<T> PerProcess<T> {
     }
 
     /// The value of this process, if there is one.
+    #[inline]
     pub(crate) fn present(&self) -> Option<&T> {
         self.of(generation())
     }
@@ -146,6 +148,7 @@ impl<T> PerProcess<T> {
         unsafe { self.later.load(Ordering::Acquire).as_ref() }.map_or(&self.first, |l| &l.value)
     }
 
+    #[inline]
     fn of(&self, generation: u32) -> Option<&T> {
         if generation == self.born {
             return Some(&self.first);

@@ -172,6 +172,7 @@ impl Rare {
         bytes
     }
 
+    #[inline]
     fn from_bytes(bytes: &[u8; Rare::LEN]) -> Rare {
         let short = |at| bytes[at..].first_chunk().map_or(0, |b| u32::from_le_bytes(*b));
         let long = |at| bytes[at..].first_chunk().map_or(0, |b| u64::from_le_bytes(*b));
@@ -258,6 +259,7 @@ impl Page {
         &self.0.header.header
     }
 
+    #[inline]
     fn rare(&self) -> Rare {
         let behind = self.0.slice.get(self.fixed().key_len as usize..);
         Rare::from_bytes(behind.and_then(<[u8]>::first_chunk).unwrap_or(&[0; Rare::LEN]))
@@ -286,16 +288,17 @@ impl Page {
     }
 
     /// The render's own header fields, names in lower case. What a client is sent is [`Answer::head`](crate::Answer::head).
-    pub fn headers(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.fields().iter()
+    pub fn headers(&self) -> impl ExactSizeIterator<Item = (&str, &str)> {
+        self.fields().iter().collect::<Vec<_>>().into_iter()
     }
 
     /// The first header field of this lower-case name.
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers().find(|(n, _)| *n == name).map(|(_, v)| v)
+        self.fields().iter().find(|(n, _)| *n == name).map(|(_, v)| v)
     }
 
     /// The body; lives as long as the page.
+    #[inline]
     pub fn body(&self) -> &[u8] {
         self.0.slice.get(self.fixed().head_len as usize..).unwrap_or_default()
     }
@@ -363,6 +366,7 @@ impl Page {
     }
 
     /// Whether its key is a path and nothing else.
+    #[inline]
     pub(crate) fn is_plain(&self) -> bool {
         self.path_len() == self.fixed().key_len as usize
     }
@@ -385,6 +389,7 @@ impl Page {
         Names { place, tags: self.tag_nodes() }
     }
 
+    #[inline]
     pub(crate) fn is_clean_at(&self, latest: u64) -> bool {
         self.fixed().clean_at.load(Ordering::Relaxed) >= latest
     }
@@ -393,6 +398,7 @@ impl Page {
         self.fixed().clean_at.store(latest, Ordering::Relaxed);
     }
 
+    #[inline]
     pub(crate) fn routes_seen(&self) -> u32 {
         self.fixed().routes_seen.load(Ordering::Relaxed)
     }

@@ -22,7 +22,7 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
             if !path.ends_with("src/sync") {
                 sources(&path, found);
             }
-        } else if path.extension().is_some_and(|e| e == "rs") {
+        } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs") {
             found.push(path);
         }
     }

@@ -1,7 +1,5 @@
 //! Answers, pages and values of data entries, held for JavaScript.
 
-use std::sync::Arc;
-
 use isr_core::http::Conditions;
 use isr_core::{Answer, DataAnswer, Page, Peek};
 use napi::Env;

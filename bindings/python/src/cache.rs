@@ -61,7 +61,7 @@ impl Cache {
         request: &Request<'_>,
     ) -> PyResult<Option<isr_core::Answer>> {
         match core.hit(request) {
-            Some(hit) => hit.map(Some),
+            Some(hit) => Ok(Some(hit)),
             None if self.has_directory => py.detach(|| core.try_get(request)),
             None => core.try_get(request),
         }

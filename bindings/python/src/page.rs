@@ -1,7 +1,6 @@
 //! Pages and answers: views of what the core holds, without a copy.
 
 use std::ffi::{c_int, c_void};
-use std::sync::Arc;
 
 use isr_core::http::Conditions;
 use pyo3::exceptions::PyBufferError;

@@ -72,6 +72,9 @@ pub(crate) struct Engine {
 /// No epoch of a process that counts by itself or of a directory comes so far.
 const AFTER_ALL: u64 = 1 << 60;
 
+/// The version of the routes of a cache that is closed: no page has been matched by it.
+const NO_ROUTES: u32 = u32::MAX;
+
 /// What became of the directory.
 enum Directory {
     /// There is to be none.
@@ -245,6 +248,10 @@ impl Engine {
     pub(crate) fn close(self: &Arc<Self>, timeout: Duration) -> bool {
         let first = !self.closed.swap(true, Ordering::SeqCst);
         if first {
+            // From here on there are no hits. With the lock that whoever adds a route holds.
+            let routes = self.routes.write();
+            self.routes_version.store(NO_ROUTES, Ordering::SeqCst);
+            drop(routes);
             for queued in self.pool.close() {
                 queued.refuse(closed_error());
             }

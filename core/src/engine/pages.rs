@@ -40,10 +40,37 @@ pub(crate) enum BackOff {
 impl Engine {
     /// A fresh page of a plain path, without anything that a hit does not need. A path that is not canonical is no key, so
     /// it is not found.
+    #[inline(always)]
     pub(crate) fn hit(&self, path: &str) -> Option<Answer> {
         let lane = Lane::mine();
         let page = self.memory.get(lane, path.as_bytes())?;
-        if !page.is_plain() || page.routes_seen() != self.routes_version.load(Ordering::Acquire) {
+        let now = self.fresh_at(&page).filter(|_| page.is_plain())?;
+        self.counters.hits.add(lane);
+        Some(Answer { page, word: CacheWord::Hit, stored: true, invalidated: false, now })
+    }
+
+    /// As [`Engine::hit`], with the page that answered the same question before.
+    #[inline]
+    pub(crate) fn hit_again(&self, page: &Page) -> Option<Answer> {
+        if page.place().is_gone() {
+            return None;
+        }
+        let now = self.fresh_at(page)?;
+        page.place().mark();
+        self.counters.hits.add(Lane::mine());
+        Some(Answer {
+            page: page.clone(),
+            word: CacheWord::Hit,
+            stored: true,
+            invalidated: false,
+            now,
+        })
+    }
+
+    /// The present time, if a page in the store is fresh now.
+    #[inline(always)]
+    fn fresh_at(&self, page: &Page) -> Option<Time> {
+        if page.routes_seen() != self.routes_version.load(Ordering::Acquire) {
             return None;
         }
         let now = self.clock.now();
@@ -58,13 +85,12 @@ impl Engine {
         }
         let latest = self.inv.latest();
         if !page.is_clean_at(latest) {
-            if !self.verdict(&page, now).is_clean() {
+            if !self.verdict(page, now).is_clean() {
                 return None;
             }
             page.set_clean_at(latest);
         }
-        self.counters.hits.add(lane);
-        Some(Answer { page, word: CacheWord::Hit, stored: true, invalidated: false, now })
+        Some(now)
     }
 
     /// Finds the route of a request and makes its key.
@@ -73,10 +99,11 @@ impl Engine {
         path: &str,
         variant: Option<&Variant>,
     ) -> Result<Arc<Target>, Error> {
+        // Read before the close can change it: what comes after that is never a hit.
+        let routes_version = self.routes_version.load(Ordering::Acquire);
         self.check_open()?;
         let canonical = canonical(path)?;
         let routes = self.routes.read();
-        let routes_version = self.routes_version.load(Ordering::Acquire);
         let Some(found) = routes.find(&canonical.path) else {
             return Err(Error::new(
                 ErrorKind::NoRoute,

@@ -204,6 +204,7 @@ impl Invalidations {
     }
 
     /// The newest published invalidation: an entry found clean at this value needs no second look until it grows.
+    #[inline]
     pub(crate) fn latest(&self) -> u64 {
         let applied = self.applied.load(Ordering::Acquire);
         match &self.store {

@@ -18,7 +18,7 @@ use crate::memory::queues::{Queue, Queues};
 use crate::memory::table::{Table, Writer};
 use crate::page::Page;
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
 
 /// A hit raises the counter up to here.
 const MAX_HEAT: u8 = 3;
@@ -35,6 +35,8 @@ const MAX_REMOVED: u64 = 1 << 20;
 #[derive(Debug, Default)]
 pub(crate) struct Place {
     heat: AtomicU8,
+    /// It was in the store and is there no more.
+    is_gone: AtomicBool,
     /// With a directory: the slot of its key there.
     slot: AtomicU16,
     /// Names the queue node: one that no longer matches is skipped.
@@ -139,6 +141,7 @@ impl Memory {
             page.place().inherit(old.place());
             let node = page.place().node.load(Ordering::Relaxed);
             books.table.replace(hash, &old, page);
+            old.place().is_gone.store(true, Ordering::Release);
             books.queues.resize(node, old.cost(), cost);
             self.bytes.fetch_add(cost, Ordering::Relaxed);
             self.bytes.fetch_sub(old.cost(), Ordering::Relaxed);
@@ -234,7 +237,9 @@ impl Memory {
         hasher.finish()
     }
 
+    /// An entry was taken out.
     fn gone(&self, books: &mut Books, page: &Page) {
+        page.place().is_gone.store(true, Ordering::Release);
         self.bytes.fetch_sub(page.cost(), Ordering::Relaxed);
         self.entries.fetch_sub(1, Ordering::Relaxed);
         if let Some(path) = page.variant_path()
@@ -249,6 +254,10 @@ impl Memory {
 }
 
 impl Place {
+    pub(crate) fn is_gone(&self) -> bool {
+        self.is_gone.load(Ordering::Acquire)
+    }
+
     pub(crate) fn slot(&self) -> u16 {
         self.slot.load(Ordering::Relaxed)
     }
@@ -259,7 +268,7 @@ impl Place {
 
     /// Used now. Two at a time count as one.
     #[inline]
-    fn mark(&self) {
+    pub(crate) fn mark(&self) {
         let heat = self.heat.load(Ordering::Relaxed);
         if heat != MAX_HEAT | USED {
             self.heat.store(((heat & !USED) + 1).min(MAX_HEAT) | USED, Ordering::Relaxed);

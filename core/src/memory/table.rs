@@ -17,7 +17,7 @@ use crate::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 /// Entries of a group.
 const ENTRIES: usize = 7;
 /// On average so many of them are taken at most.
-const MOST: usize = 6;
+const MOST: usize = 5;
 /// The byte of a group's marks that counts those who looked here for a place and found none; it sticks at its top.
 const PASSED: u32 = 8 * ENTRIES as u32;
 const LOW_BITS: u64 = 0x0101_0101_0101_0101;
@@ -75,51 +75,47 @@ struct Removed {
     groups: Vec<OldGroups>,
 }
 
-/// The way of a hash through the groups, without end.
-#[derive(Clone, Copy)]
-struct Way {
-    at: usize,
-    step: usize,
-    mark: u8,
-}
-
-impl Way {
-    fn of(hash: u64) -> Way {
-        let mark = (hash >> 57) as u8 | 0x80;
-        // Odd, so that it comes past every group, of which there is a power of two.
-        Way { at: hash as usize, step: 2 * usize::from(mark) + 1, mark }
-    }
+/// A hash's byte in the marks.
+#[inline]
+fn mark_of(hash: u64) -> u64 {
+    hash >> 57 | 0x80
 }
 
 impl Groups {
     fn new(count: usize) -> Groups {
-        Groups((0..count.next_power_of_two()).map(|_| Group::default()).collect())
+        Groups((0..count).map(|_| Group::default()).collect())
     }
 
+    /// Where the way of a hash begins.
     #[inline]
-    fn at(&self, way: &Way) -> &Group {
-        &self.0[way.at & (self.0.len() - 1)]
+    fn first(&self, hash: u64) -> usize {
+        (((hash & u64::from(u32::MAX)) * self.0.len() as u64) >> 32) as usize
+    }
+
+    /// Where it goes on.
+    #[inline]
+    fn next(&self, at: usize) -> usize {
+        if at + 1 < self.0.len() { at + 1 } else { 0 }
     }
 
     /// The entry of a hash that `is_it` knows again, with its place. The caller sees to it that entries stay.
     #[inline]
     fn find(&self, hash: u64, is_it: impl Fn(&Page) -> bool) -> Option<(&Group, usize, Seen)> {
-        let mut way = Way::of(hash);
+        let mut at = self.first(hash);
         for _ in 0..self.0.len() {
-            let group = self.at(&way);
+            let group = &self.0[at];
             let marks = group.marks.load(Ordering::Acquire);
-            let differs = marks ^ (u64::from(way.mark) * LOW_BITS);
+            let differs = marks ^ (mark_of(hash) * LOW_BITS);
             // May also find what is none, above one that is: the key decides.
             let mut same = differs.wrapping_sub(LOW_BITS) & !differs & HIGH_BITS;
             while same != 0 {
-                let at = same.trailing_zeros() as usize / 8;
-                let found =
-                    group.entries.get(at).map_or(ptr::null_mut(), |e| e.load(Ordering::Acquire));
+                let entry = same.trailing_zeros() as usize / 8;
+                let found = group.entries[entry].load(Ordering::Acquire);
                 if !found.is_null() {
                     // SAFETY: not null, so from `into_raw`; the caller keeps it alive.
                     let page = unsafe { Seen::new(found) };
                     if is_it(&page) {
-                        return Some((group, at, page));
+                        return Some((group, entry, page));
                     }
                 }
                 same &= same - 1;
@@ -127,39 +123,39 @@ impl Groups {
             if marks >> PASSED == 0 {
                 return None;
             }
-            way.at = way.at.wrapping_add(way.step);
+            at = self.next(at);
         }
         None
     }
 
     /// Puts in an entry that is not there.
     fn add(&self, hash: u64, entry: *mut c_void) {
-        let mut way = Way::of(hash);
+        let mut at = self.first(hash);
         loop {
-            let group = self.at(&way);
+            let group = &self.0[at];
             let marks = group.marks.load(Ordering::Relaxed);
             if let Some(free) = (0..ENTRIES).find(|n| marks >> (8 * n) & 0xff == 0) {
                 group.entries[free].store(entry, Ordering::Release);
-                group.marks.store(marks | u64::from(way.mark) << (8 * free), Ordering::Release);
+                group.marks.store(marks | mark_of(hash) << (8 * free), Ordering::Release);
                 return;
             }
             if marks >> PASSED < 0xff {
                 group.marks.store(marks + (1 << PASSED), Ordering::Release);
             }
-            way.at = way.at.wrapping_add(way.step);
+            at = self.next(at);
         }
     }
 
     /// Takes out the entry that lies there.
     fn remove(&self, hash: u64, from: &Group, entry: usize) -> *mut c_void {
-        let mut way = Way::of(hash);
-        while !ptr::eq(self.at(&way), from) {
-            let group = self.at(&way);
+        let mut at = self.first(hash);
+        while !ptr::eq(&self.0[at], from) {
+            let group = &self.0[at];
             let marks = group.marks.load(Ordering::Relaxed);
             if (1..0xff).contains(&(marks >> PASSED)) {
                 group.marks.store(marks - (1 << PASSED), Ordering::Release);
             }
-            way.at = way.at.wrapping_add(way.step);
+            at = self.next(at);
         }
         let marks = from.marks.load(Ordering::Relaxed);
         from.marks.store(marks & !(0xff << (8 * entry)), Ordering::Release);
@@ -299,7 +295,8 @@ impl Writer {
     }
 
     fn grow(&mut self, hash_of: impl Fn(&Page) -> u64) {
-        let larger = Groups::new(2 * self.groups().0.len());
+        let groups = self.groups().0.len();
+        let larger = Groups::new(groups + groups / 2 + 1);
         for entry in self.groups().each() {
             // SAFETY: in the table, which this writer alone changes.
             let page = unsafe { Seen::new(entry) };

@@ -85,8 +85,8 @@ pub(crate) fn encode(page: &Page, era: u64, deployment: &str) -> Vec<u8> {
     put_u64(&mut out, page.generated().nanos());
     put_u64(&mut out, page.oldest());
     put_bytes(&mut out, page.etag().as_bytes());
-    put_len(&mut out, page.headers().count());
-    for (name, value) in page.headers() {
+    put_len(&mut out, page.fields().iter().count());
+    for (name, value) in page.fields().iter() {
         put_bytes(&mut out, name.as_bytes());
         put_bytes(&mut out, value.as_bytes());
     }

@@ -10,6 +10,7 @@ mod directory_load;
 mod flight;
 mod headers;
 mod jobs;
+mod kept;
 mod passive;
 mod prerender;
 mod reentrancy;

@@ -29,7 +29,7 @@ fn page(key: u64, version: u64) -> Page {
 
 /// Few hashes, so that groups fill up and keys get past one another.
 fn crowded(key: u64) -> u64 {
-    (key % 3) << 57 | key % 2
+    ((key % 3) << 57) | (key % 2)
 }
 
 fn spread(key: u64) -> u64 {

@@ -1,0 +1,94 @@
+//! What a door keeps of a hit answers for as long as the look-up would, and no longer.
+
+use super::support::*;
+use isr_core::*;
+
+fn kept(cache: &Cache, path: &str) -> Kept {
+    get(cache, path).unwrap();
+    get(cache, path).unwrap().keep().expect("a hit")
+}
+
+fn site() -> (Cache, ManualClock) {
+    let count = counter();
+    let (cache, clock) = open(|o| o.max_bytes = 100_000);
+    let route = RouteOptions { tags: vec!["all".into()], ..revalidate(60.0) };
+    cache.add_route("/[id]", route, versions(&count)).unwrap();
+    (cache, clock)
+}
+
+#[test]
+fn it_answers_as_a_hit_and_counts_as_one() {
+    let (cache, clock) = site();
+    let kept = kept(&cache, "/1?utm=x");
+    clock.advance(secs(30.0));
+    let before = cache.stats().hits;
+    let answer = cache.hit_kept(&kept).unwrap();
+    assert_eq!((answer.cache(), answer.age_secs()), (CacheWord::Hit, 30));
+    assert_eq!(answer.page().body(), kept.page().body());
+    assert_eq!(cache.stats().hits, before + 1);
+    assert!(answer.keep().is_some());
+}
+
+#[test]
+fn only_a_hit_is_kept() {
+    let (cache, clock) = site();
+    assert!(get(&cache, "/1").unwrap().keep().is_none(), "a miss");
+    clock.advance(secs(61.0));
+    assert!(get(&cache, "/1").unwrap().keep().is_none(), "stale");
+    settle(&cache);
+}
+
+#[test]
+fn whatever_ends_a_hit_ends_it() {
+    type End = (&'static str, fn(&Cache, &ManualClock));
+    let ends: [End; 9] = [
+        ("time", |_, clock| clock.advance(secs(61.0))),
+        ("a clock set back", |_, clock| clock.set_wall(Time::from_nanos(1))),
+        ("a tag", |cache, _| cache.revalidate_tag(&["all"], TagOptions::default()).unwrap()),
+        ("a soft tag", |cache, _| {
+            let soft = TagOptions { soft: true, ..TagOptions::default() };
+            cache.revalidate_tag(&["all"], soft).unwrap();
+        }),
+        ("a path", |cache, _| assert!(cache.revalidate_path(&["/1"], None).unwrap())),
+        ("its removal", |cache, _| cache.remove(&["/1"]).unwrap()),
+        ("a newer page", |cache, _| {
+            drop(cache.regenerate(&Request::new("/1"), false).unwrap());
+        }),
+        ("a route that may match its path", |cache, _| {
+            cache.add_route("/1", revalidate(60.0), echo()).unwrap();
+        }),
+        ("the close", |cache, _| assert!(cache.close(PATIENCE))),
+    ];
+    for (what, end) in ends {
+        let (cache, clock) = site();
+        let kept = kept(&cache, "/1");
+        assert!(cache.hit_kept(&kept).is_some());
+        cache.revalidate_tag(&["other"], TagOptions::default()).unwrap();
+        assert!(cache.hit_kept(&kept).is_some(), "what does not name it leaves it");
+        end(&cache, &clock);
+        assert!(cache.hit_kept(&kept).is_none(), "{what}");
+    }
+}
+
+#[test]
+fn an_evicted_page_is_let_go() {
+    let (cache, _) = site();
+    let kept = kept(&cache, "/1");
+    for n in 2..3000 {
+        get(&cache, &format!("/{n}")).unwrap();
+        get(&cache, &format!("/{n}")).unwrap();
+    }
+    let stored = cache.peek("/1", None).unwrap().state();
+    assert_eq!(stored, State::Missing);
+    assert!(cache.hit_kept(&kept).is_none());
+}
+
+#[test]
+fn a_hit_of_a_kept_page_keeps_it_in_the_store() {
+    let (cache, _) = site();
+    let kept = kept(&cache, "/1");
+    for n in 2..3000 {
+        get(&cache, &format!("/{n}")).unwrap();
+        assert!(cache.hit_kept(&kept).is_some(), "{n}");
+    }
+}
