@@ -1,21 +1,21 @@
 //! The eviction order on request traces, beside what a user would pick instead: hit ratio, and render time spent against LRU.
 //!
-//! `make bench-eviction`, or `cargo bench -p libisr-core --bench eviction -- --help`.
+//! `make bench-eviction`, or `cargo run --release -p libisr-bench --features peers --bin bench-eviction -- --help`.
 
 use std::path::PathBuf;
 
 use clap::Parser;
 use isr_core::Options;
 
-#[path = "eviction/memory.rs"]
+#[path = "../eviction/memory.rs"]
 mod memory;
-#[path = "eviction/policies.rs"]
+#[path = "../eviction/policies.rs"]
 mod policies;
 // The engine's own, not a copy. What it does not need here is for the engine.
 #[allow(dead_code)]
-#[path = "../src/memory/queues/mod.rs"]
+#[path = "../../../../core/src/memory/queues/mod.rs"]
 mod queues;
-#[path = "eviction/traces.rs"]
+#[path = "../eviction/traces.rs"]
 mod traces;
 
 use policies::{Lru, Moka, Own, Policy, Quick, S3Fifo, Sieve};
