@@ -19,6 +19,9 @@ pub struct Lookups {
     pub running_loop: Py<PyAny>,
     /// Gives the innermost render or load.
     pub current: Py<PyAny>,
+    /// `get` and `try_get` of the cache as they were before `hot` took their places.
+    pub get: Py<PyAny>,
+    pub try_get: Py<PyAny>,
 }
 
 impl Lookups {
@@ -28,6 +31,7 @@ impl Lookups {
         // A class that the module does not export is made at its first use, and PyO3 looks up what a mapping is.
         py.get_type::<Slice>();
         let _ = py.None().bind(py).cast::<PyMapping>();
+        let [get, try_get] = crate::hot::install(py)?;
         Ok(Lookups {
             errors_by_kind: find("libisr._errors", "BY_KIND")?,
             head: find("libisr._types", "Head")?,
@@ -37,6 +41,8 @@ impl Lookups {
             get_ident: find("threading", "get_ident")?,
             running_loop: find("asyncio", "_get_running_loop")?,
             current: crate::job::current(py)?.getattr("get")?.unbind(),
+            get,
+            try_get,
         })
     }
 

@@ -3,6 +3,7 @@
 use std::ffi::{c_int, c_void};
 
 use isr_core::http::Conditions;
+use isr_core::{Cache, Kept};
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -120,6 +121,30 @@ unsafe fn fill(
 #[pyclass(frozen, module = "libisr")]
 pub struct Answer {
     pub(crate) core: isr_core::Answer,
+    /// For `Recent`.
+    pub(crate) kept: Option<Kept>,
+}
+
+impl Answer {
+    pub(crate) fn new(core: isr_core::Answer, kept: Option<Kept>) -> Answer {
+        Answer { core, kept }
+    }
+
+    /// Whether what it answered would be answered just so now; counts as a hit then.
+    #[inline]
+    pub(crate) fn is_same_hit(&self, cache: &Cache) -> bool {
+        self.kept.as_ref().is_some_and(|kept| cache.hit_same(kept))
+    }
+
+    /// The answer at the present time, if it is a hit again.
+    pub(crate) fn hit_again(&self, cache: &Cache) -> Option<isr_core::Answer> {
+        cache.hit_kept(self.kept.as_ref()?)
+    }
+
+    /// Whether its page has left the store.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.kept.as_ref().is_none_or(Kept::is_gone)
+    }
 }
 
 #[pymethods]

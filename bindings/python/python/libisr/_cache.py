@@ -344,6 +344,7 @@ def _after_fork() -> None:
     """The core makes anew by itself what a child needs; here go the loops and what they run."""
     _libisr._after_fork_in_child()
     for cache in list(_open):
+        cache._forget()
         cache._loops.after_fork()
 
 
