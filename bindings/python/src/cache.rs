@@ -231,7 +231,7 @@ impl Cache {
         })
     }
 
-    // `hot` puts itself before these two.
+    // `hot` stands before these two.
 
     #[pyo3(signature = (path, *, variant = None, draft = false, prefetch = false))]
     fn get<'py>(

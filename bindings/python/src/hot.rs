@@ -5,25 +5,30 @@ use std::ffi::CStr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyString, PyTuple};
+use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 
 use crate::cache::{Asked, Cache};
 use crate::guard::guard;
 use crate::lookups::Lookups;
 use crate::page::Answer;
 
-/// Puts the functions of this file into the class; gives the methods that were there.
-pub fn install(py: Python<'_>) -> PyResult<[Py<PyAny>; 2]> {
-    let get = replace(
-        py,
+/// Puts the functions of this file into the package's class, which is a subclass of the native one; gives the methods that
+/// they stand before. Into the subclass, since the interpreter's fast way of a call is for instances of the method's own class.
+pub fn install(class: &Bound<'_, PyType>) -> PyResult<[Py<PyAny>; 2]> {
+    if !class.is_subclass_of::<Cache>()? {
+        return Err(PyTypeError::new_err("the class must be a subclass of the native cache"));
+    }
+    let get = put_before(
+        class,
         c"get",
         get,
         c"get($self, path, *, variant=None, draft=False, prefetch=False)\n--\n\nAnswers a request; waits where it must be rendered first.",
     )?;
-    let try_get = replace(
-        py,
+    let try_get = put_before(
+        class,
         c"try_get",
         try_get,
         c"try_get($self, path, *, variant=None, draft=False, prefetch=False)\n--\n\nThe answer of `get` where that needs no waiting, else None; starts nothing then. Never blocks.",
@@ -31,13 +36,13 @@ pub fn install(py: Python<'_>) -> PyResult<[Py<PyAny>; 2]> {
     Ok([get, try_get])
 }
 
-fn replace(
-    py: Python<'_>,
+fn put_before(
+    class: &Bound<'_, PyType>,
     name: &'static CStr,
     function: ffi::PyCFunctionFastWithKeywords,
     doc: &'static CStr,
 ) -> PyResult<Py<PyAny>> {
-    let class = py.get_type::<Cache>();
+    let py = class.py();
     // It must live as long as the class: for good.
     let definition = Box::leak(Box::new(ffi::PyMethodDef {
         ml_name: name.as_ptr(),
@@ -45,7 +50,7 @@ fn replace(
         ml_flags: ffi::METH_FASTCALL | ffi::METH_KEYWORDS,
         ml_doc: doc.as_ptr(),
     }));
-    // SAFETY: the class is one, the definition lives for good and has the flags of its function.
+    // SAFETY: the class is live, the definition lives for good and has the flags of its function.
     let method = unsafe {
         let method = ffi::PyDescr_NewMethod(class.as_type_ptr(), definition);
         Bound::from_owned_ptr_or_err(py, method)?
@@ -77,7 +82,7 @@ unsafe extern "C" fn try_get(
 }
 
 /// # Safety
-/// The interpreter calls it as a method of the class: `slf` is an instance, `args` has `nargs` values and one for each name,
+/// The interpreter calls it as a method of the class: `slf` is an instance of a subclass of `Cache`, `args` has `nargs` values and one for each name,
 /// all of them live during the call; the thread is attached.
 #[inline(always)]
 unsafe fn method<const BLOCKS: bool>(
@@ -108,7 +113,7 @@ unsafe fn hit<const BLOCKS: bool>(
     slf: *mut ffi::PyObject,
     path: *mut ffi::PyObject,
 ) -> *mut ffi::PyObject {
-    // SAFETY: the thread is attached, and `slf` is an instance of the class.
+    // SAFETY: the thread is attached, and `slf` is an instance of it.
     let cache = unsafe {
         let py = Python::assume_attached();
         Borrowed::from_ptr(py, slf).cast_unchecked::<Cache>()
