@@ -91,7 +91,7 @@ impl Cache {
         };
         match text {
             Some(text) => self.recent.keep(core, text, answer),
-            None => Bound::new(py, Answer::new(answer, None)),
+            None => Bound::new(py, Answer::new(answer)),
         }
         .map(Some)
     }
@@ -174,7 +174,7 @@ fn strs(list: &[String]) -> Vec<&str> {
 }
 
 fn answer(py: Python<'_>, core: isr_core::Answer) -> PyResult<Py<PyAny>> {
-    Ok(Py::new(py, Answer::new(core, None))?.into_any())
+    Ok(Py::new(py, Answer::new(core))?.into_any())
 }
 
 fn maybe_answer(py: Python<'_>, core: Option<isr_core::Answer>) -> PyResult<Py<PyAny>> {
@@ -302,7 +302,7 @@ impl Cache {
             let wanted = Wanted::new(py, path, variant)?;
             let request = wanted.request();
             let answer = block(py, |done| core.regenerate_then(&request, only_generated, done))?;
-            Ok(answer.map(|core| Answer::new(core, None)))
+            Ok(answer.map(Answer::new))
         })
     }
 

@@ -13,6 +13,7 @@ mod held;
 mod hot;
 mod job;
 mod lookups;
+mod made;
 mod page;
 mod recent;
 mod result;

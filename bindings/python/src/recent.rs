@@ -1,11 +1,13 @@
 //! Recent hits by request target, so that the same question costs one look-up in a dict. What they answer, the core says.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use isr_core::Cache;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
+use crate::made::Room;
 use crate::page::Answer;
 
 /// The answers that were given last, for requests of a path alone. They keep their pages in memory, so that those which have
@@ -14,12 +16,15 @@ pub struct Recent {
     /// str to Answer, oldest first.
     answers: Py<PyDict>,
     limit: usize,
+    room: Arc<Room>,
     /// How many pages had left the store when the gone ones were looked for.
     gone_then: AtomicU64,
 }
 
 /// What an entry takes beside its page is small against this part of the memory for pages.
-const BYTES_AN_ENTRY: u64 = 8 << 10;
+const BYTES_AN_ENTRY: u64 = 16 << 10;
+/// What is made of answers may take one part in so many of the memory for pages.
+const ROOM_PART: u64 = 16;
 /// Looking through all of them takes about a millisecond, in which no other thread runs Python.
 const MOST: u64 = 32 << 10;
 const LEAST: u64 = 16;
@@ -34,6 +39,7 @@ impl Recent {
         Recent {
             answers: PyDict::new(py).unbind(),
             limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            room: Room::new(max_bytes / ROOM_PART),
             gone_then: AtomicU64::new(0),
         }
     }
@@ -74,18 +80,16 @@ impl Recent {
     ) -> PyResult<Bound<'py, Answer>> {
         let py = path.py();
         let kept = answer.keep().filter(|_| path.is_exact_instance_of::<PyString>());
-        let is_kept = kept.is_some();
-        let answer = Bound::new(py, Answer::new(answer, kept))?;
-        if is_kept {
-            let answers = self.answers.bind(py);
-            if answers.len() >= self.limit {
-                for old in answers.keys().iter().take(self.limit / 2) {
-                    answers.del_item(old)?;
-                }
-            }
-            answers.set_item(path, &answer)?;
-        }
         self.tidy(py, core)?;
+        let Some(kept) = kept else { return Bound::new(py, Answer::new(answer)) };
+        let answers = self.answers.bind(py);
+        if answers.len() >= self.limit || self.room.was_short() {
+            for old in answers.keys().iter().take(answers.len().div_ceil(2)) {
+                answers.del_item(old)?;
+            }
+        }
+        let answer = Bound::new(py, Answer::of_hit(answer, kept, &self.room))?;
+        answers.set_item(path, &answer)?;
         Ok(answer)
     }
 

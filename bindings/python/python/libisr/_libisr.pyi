@@ -149,6 +149,9 @@ class Answer:
     ) -> Head:
         """Status, headers and body to send for a request with these headers."""
 
+    def _made(self, key: object) -> Any: ...
+    def _keep_made(self, key: object, made: object, size: int) -> None: ...
+
 @final
 class Result:
     """A page as a render makes it: body, status, headers, and what overrides the route's options.
