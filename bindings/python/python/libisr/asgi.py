@@ -42,16 +42,8 @@ class ISR:
         self._draft = draft
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        elif self._fallback is not None:
-            await self._fallback(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await _lifespan(receive, send)
-        else:
-            raise ValueError(f"libisr.asgi.ISR serves http and lifespan; got a scope of type {scope['type']!r}")
-
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._other(scope, receive, send)
         method: str = scope["method"]
         if method not in ("GET", "HEAD"):
             if self._fallback is not None:
@@ -95,6 +87,14 @@ class ISR:
         await send({"type": "http.response.start", "status": status, "headers": list(headers)})
         return await send({"type": "http.response.body", "body": body})
 
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._fallback is not None:
+            await self._fallback(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        else:
+            raise ValueError(f"libisr.asgi.ISR serves http and lifespan; got a scope of type {scope['type']!r}")
+
 
 Made: TypeAlias = tuple[int, tuple[tuple[bytes, bytes], ...], bytes]
 
@@ -115,15 +115,18 @@ def _text(value: bytes | None) -> str | None:
 def _target(scope: Scope) -> str:
     raw: bytes | None = scope.get("raw_path")
     # A path that is no UTF-8 is refused by the core, which sees it percent-encoded.
-    path = quoted(scope["path"]) if raw is None else quoted_bytes(raw)
+    if raw is None:
+        path = quoted(scope["path"])
+    elif raw.isascii():
+        path = raw.decode("ascii")
+    else:
+        path = quoted_bytes(raw)
     query: bytes = scope.get("query_string", b"")
     return f"{path}?{query.decode('latin-1')}" if query else path
 
 
 def quoted_bytes(raw: bytes) -> str:
     """A raw path as text: bytes beyond ASCII are percent-encoded, the rest stays."""
-    if raw.isascii():
-        return raw.decode("ascii")
     return "".join(chr(b) if b < 0x80 else f"%{b:02X}" for b in raw)
 
 
