@@ -121,6 +121,11 @@ impl<J: Job> Pool<J> {
         self.state.lock().queue.hurry(ticket, lead);
     }
 
+    /// Takes a job out of the queue, if it is there still.
+    pub(crate) fn withdraw(&self, ticket: Ticket) -> Option<J> {
+        self.state.lock().queue.withdraw(ticket)
+    }
+
     /// Gives a seat back: the next job starts. Not to be called with a lock held.
     pub(crate) fn leave(self: &Arc<Self>, held: &Held) {
         let stranded = {
@@ -193,8 +198,9 @@ impl<J: Job> Pool<J> {
                 return;
             }
             let mut s = self.state.lock();
-            if s.threads > self.seats || s.to_threads.is_none() {
-                // One more was started while this one was held up.
+            // A job gives its seat back before its thread is free, so that another thread begins the next one: as many as there are
+            // seats may wait, or each render would start a thread and end one.
+            if s.idle >= self.seats || s.to_threads.is_none() {
                 s.threads -= 1;
                 return;
             }

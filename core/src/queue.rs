@@ -210,6 +210,18 @@ impl<J: Bounded> Queue<J> {
         self.put(rank, aside);
     }
 
+    /// Takes out a job that may wait.
+    pub(crate) fn withdraw(&mut self, ticket: Ticket) -> Option<J> {
+        let Waiting { job, rank, aside } = self.waiting.remove(&ticket.0)?;
+        self.take_away(rank, aside);
+        self.count(rank.priority, -1);
+        for kind in kinds_of(&job, rank.priority) {
+            self.call_up(kind);
+            self.forget_if_unused(kind);
+        }
+        Some(job)
+    }
+
     /// A seat is given back, or lent.
     pub(crate) fn release(&mut self, held: &Held) {
         for kind in held.0.iter() {

@@ -182,9 +182,10 @@ pub(crate) fn options(named: Vec<JsOption>) -> Result<Options, Error> {
     Ok(options)
 }
 
-/// An error about options that names them as JavaScript does.
+/// An error about options of a cache or a route that names them as JavaScript does.
 pub(crate) fn in_camel_case(error: &Error) -> Error {
-    let mut snake: Vec<_> = Options::NAMES.iter().filter(|name| name.contains('_')).collect();
+    let names = Options::NAMES.iter().chain(&["static_params", "dynamic_params"]);
+    let mut snake: Vec<_> = names.filter(|name| name.contains('_')).collect();
     // Some are the beginning of others.
     snake.sort_by_key(|name| std::cmp::Reverse(name.len()));
     let message = snake

@@ -13,6 +13,7 @@ use crate::invalidation::{Names, Tag, Tags};
 use crate::lanes::Lane;
 use crate::lifetime::Lifetime;
 use crate::links;
+use crate::owner::{Busy, Owner};
 use crate::page::{Page, Parts};
 use crate::policy::{self, Early, Judged};
 use crate::queue::{Bound, Kind, Priority};
@@ -110,16 +111,11 @@ impl Engine {
         path: &str,
         variant: Option<&Variant>,
     ) -> Result<Arc<Target>, Error> {
-        // Read before the close can change it: what comes after that is never a hit.
-        let routes_version = self.routes_version.load(Ordering::Acquire);
-        self.check_open()?;
         let canonical = canonical(path)?;
         let routes = self.routes.read();
+        let routes_version = self.routes_version.load(Ordering::Acquire);
         let Some(found) = routes.find(&canonical.path) else {
-            return Err(Error::new(
-                ErrorKind::NoRoute,
-                format!("no route matches \"{}\"", canonical.path),
-            ));
+            return Err(no_route(&canonical.path));
         };
         let route = found.value.clone();
         let params = found.params;
@@ -142,11 +138,13 @@ impl Engine {
 
     pub(crate) fn page_ask(
         &self,
+        owner: &Arc<Owner>,
         target: Arc<Target>,
         purpose: Purpose,
         within: Option<&Context>,
     ) -> Ask {
         Ask {
+            by: Busy::new(owner),
             what: What::Page(target),
             purpose,
             asked: self.inv.now(),
@@ -163,7 +161,7 @@ impl Engine {
         mut ask: Ask,
         done: Option<Done>,
     ) -> Step {
-        if let Err(error) = self.check_open() {
+        if let Err(error) = ask.by.owner().check_open() {
             return Step::Ready(Err(error), done);
         }
         if !target.route.serves(&target.path) {
@@ -227,14 +225,15 @@ impl Engine {
             (_, State::Fresh) if ask.is_again() => answer(word),
             (purpose, State::Fresh) => {
                 if purpose == Purpose::Get && now > s.page.look_after() {
-                    self.look_closer(target, shard, found, s, now);
+                    self.look_closer(ask.by.owner(), target, shard, found, s, now);
                 }
                 answer(CacheWord::Hit)
             }
             (Purpose::Prefetch, _) => answer(CacheWord::Stale),
             (_, State::Stale) => {
                 let none_ahead = Time::from_nanos(0);
-                self.regenerate_in_background(target, shard, found, s, now, none_ahead);
+                let owner = ask.by.owner();
+                self.regenerate_in_background(owner, target, shard, found, s, now, none_ahead);
                 answer(if ask.is_again() { word } else { CacheWord::Stale })
             }
             _ if ask.is_again() && self.answers_nevertheless(ask, s, now) => answer(word),
@@ -250,8 +249,10 @@ impl Engine {
     }
 
     /// A fresh page is near its end: perhaps it is regenerated early. Once at most, unless there was no room for that.
+    #[allow(clippy::too_many_arguments)]
     fn look_closer(
         self: &Arc<Self>,
+        asks: &Arc<Owner>,
         target: &Arc<Target>,
         shard: &mut Shard,
         found: &Found,
@@ -266,14 +267,16 @@ impl Engine {
         // It is fresh at that moment itself.
         let stale = stale_at.plus(Lifetime::from_nanos(1));
         let begins = early.is_due(now, stale_at, fastrand::f64())
-            && self.regenerate_in_background(target, shard, found, s, now, stale);
+            && self.regenerate_in_background(asks, target, shard, found, s, now, stale);
         page.set_look_after(if begins { stale_at } else { early.next(now, stale_at) });
     }
 
     /// Begins the regeneration of a page that is answered all the same; data entries that are stale at `data_at` are loaded
     /// anew. Whether one is on its way, here or elsewhere.
+    #[allow(clippy::too_many_arguments)]
     fn regenerate_in_background(
         self: &Arc<Self>,
+        asks: &Arc<Owner>,
         target: &Arc<Target>,
         shard: &mut Shard,
         found: &Found,
@@ -291,11 +294,12 @@ impl Engine {
         if !matches!(self.back_off(shard, &target.key, names, now), BackOff::No) {
             return false;
         }
+        let Some(owner) = target.route.runner(asks) else { return false };
         let newer = |epoch: u64| epoch == 0 || epoch > started;
         let Claim::Ours(lease) = self.claim(found, target.route.timeout, None, newer) else {
             return true;
         };
-        let mut flight = self.page_flight(target, Reason::Stale, Some(s));
+        let mut flight = self.page_flight(owner, target, Reason::Stale, Some(s));
         flight.bounds.extend(self.background_bounds(s.page.tag_nodes()));
         flight.data_at = data_at;
         *flight.lease.lock() = lease;
@@ -325,6 +329,10 @@ impl Engine {
         stored: Option<Stored>,
         now: Time,
     ) -> Result<Step, (Ask, Option<Done>)> {
+        // One that closes lets go of all who wait by then, shard by shard.
+        if let Err(error) = ask.by.owner().check_open() {
+            return Ok(Step::Ready(Err(error), done));
+        }
         let names = self.names(target, stored.as_ref());
         let trouble = shard.troubles.get(&target.key).cloned();
         let unshared = trouble.as_ref().is_some_and(|t| t.unshared);
@@ -361,6 +369,9 @@ impl Engine {
             return Ok(Step::Ready(self.last_good(stored.as_ref(), now).ok_or(error), done));
         }
         let Some(done) = done else { return Ok(Step::WouldWait) };
+        let Some(owner) = target.route.runner(ask.by.owner()) else {
+            return Ok(Step::Ready(Err(no_renderer(&ask, target)), Some(done)));
+        };
         let within = ask.within.clone();
         let claim = if unshared || !ask.waits_elsewhere() {
             Claim::Ours(None)
@@ -386,7 +397,7 @@ impl Engine {
             _ => Reason::Miss,
         };
         self.say_waits(within.as_ref(), &ask.what);
-        let flight = self.page_flight(target, reason, stored.as_ref());
+        let flight = self.page_flight(owner, target, reason, stored.as_ref());
         flight.joinable.store(!unshared, Ordering::SeqCst);
         *flight.lease.lock() = lease;
         if let Err((error, done)) = self.begin_for(&mut shard, flight, ask, done) {
@@ -408,7 +419,10 @@ impl Engine {
         {
             return Step::Ready(Err(error), Some(done));
         }
-        let mut flight = self.page_flight(target, Reason::Miss, None);
+        let Some(owner) = target.route.runner(ask.by.owner()) else {
+            return Step::Ready(Err(no_renderer(&ask, target)), Some(done));
+        };
+        let mut flight = self.page_flight(owner, target, Reason::Miss, None);
         flight.live = true;
         flight.previous = previous;
         flight.joinable.store(false, Ordering::SeqCst);
@@ -422,11 +436,12 @@ impl Engine {
 
     fn page_flight(
         self: &Arc<Self>,
+        owner: Arc<Owner>,
         target: &Arc<Target>,
         reason: Reason,
         stored: Option<&Stored>,
     ) -> Flight {
-        let mut flight = Flight::new(self, What::Page(target.clone()), reason, Seat::None);
+        let mut flight = Flight::new(self, owner, What::Page(target.clone()), reason, Seat::None);
         flight.previous = stored.map(|s| s.page.clone());
         let route = &target.route;
         let kind = Kind::Route(Arc::as_ptr(route).addr());
@@ -517,4 +532,13 @@ impl Engine {
             unshared: false,
         })
     }
+}
+
+fn no_route(path: &str) -> Error {
+    Error::new(ErrorKind::NoRoute, format!("no route matches \"{path}\""))
+}
+
+/// Why nobody renders for one who asks: he has closed, or the last one that had the route.
+fn no_renderer(ask: &Ask, target: &Target) -> Error {
+    ask.by.owner().check_open().err().unwrap_or_else(|| no_route(&target.path))
 }

@@ -12,6 +12,8 @@ mod flights;
 mod forks;
 mod invalidation;
 mod model;
+mod owners;
+mod readers;
 mod seats;
 mod store;
 mod waits;
@@ -28,6 +30,10 @@ mod fork;
 #[allow(dead_code)]
 #[path = "../../src/queue.rs"]
 mod queue;
+
+#[allow(dead_code)]
+#[path = "../../src/lanes.rs"]
+mod lanes;
 
 #[allow(dead_code)]
 #[path = "../../src/threads.rs"]

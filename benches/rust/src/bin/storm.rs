@@ -1,6 +1,6 @@
 //! Stampedes, storms and early refresh, in real time: who waits how long, how many render at once.
 //!
-//! `cargo bench -p libisr-core --bench storm [-- stampede|storm|early]`; all without a name. Nothing is asserted on times.
+//! `make bench-storm [ARGS=stampede|storm|early]`; all without a name. Nothing is asserted on times.
 
 #![allow(clippy::disallowed_methods, reason = "a bench times what users see")]
 
