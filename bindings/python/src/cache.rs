@@ -9,7 +9,7 @@ use isr_core::{
     TagOptions, Variant,
 };
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyString};
 
 use crate::bridge::{block, failures, later, not_in_a_loop};
 use crate::convert::{arg, file_path, lifetime, one_or_more, option, path_text, text, variant};
@@ -19,6 +19,7 @@ use crate::guard::{call, guard};
 use crate::held::{Held, let_go};
 use crate::job::{PyRenderer, within};
 use crate::page::{Answer, Page, page_of};
+use crate::recent::Recent;
 use crate::route::route_options;
 use crate::thread::attached;
 
@@ -32,6 +33,7 @@ pub struct Cache {
     has_async: AtomicBool,
     /// Whether calls may read files, and wait for other processes: not with the GIL held.
     has_directory: bool,
+    recent: Recent,
 }
 
 impl Drop for Cache {
@@ -51,6 +53,47 @@ impl Cache {
             Some(core) => Ok(core),
             None => Err(raise(&isr_core::Error::new(ErrorKind::Closed, "the cache is closed"))),
         }
+    }
+
+    /// The recent hits, where a call that may block needs no look at whether it may.
+    #[inline]
+    pub(crate) fn recent_hits(&self, blocks: bool) -> Option<(&isr_core::Cache, &Recent)> {
+        if blocks && self.has_async.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.core.as_ref().map(|core| (core, &self.recent))
+    }
+
+    /// `get` where it `blocks`, else `try_get`.
+    pub(crate) fn ask<'py>(
+        &self,
+        path: &Bound<'py, PyAny>,
+        asked: Asked<'_, 'py>,
+        blocks: bool,
+    ) -> PyResult<Option<Bound<'py, Answer>>> {
+        let py = path.py();
+        let core = if blocks { self.blocking(py, "cache.aget(...)")? } else { self.core()? };
+        // Such an answer may be given again.
+        let text = path.cast::<PyString>().ok().filter(|_| asked.is_plain());
+        if let Some(text) = text
+            && let Some(hit) = self.recent.hit(core, text)?
+        {
+            return Ok(Some(hit));
+        }
+        let Asked { variant, draft, prefetch } = asked;
+        let wanted = Wanted { draft, prefetch, ..Wanted::new(py, path, variant)? };
+        let request = wanted.request();
+        // A hit does not let go of the GIL.
+        let answer = match self.at_once(py, core, &request)? {
+            Some(answer) => answer,
+            None if blocks => block(py, |done| core.get_then(&request, done))?,
+            None => return Ok(None),
+        };
+        match text {
+            Some(text) => self.recent.keep(core, text, answer),
+            None => Bound::new(py, Answer::new(answer)),
+        }
+        .map(Some)
     }
 
     /// The answer that needs no waiting.
@@ -74,6 +117,20 @@ impl Cache {
             not_in_a_loop(py, instead)?;
         }
         self.core()
+    }
+}
+
+/// What a request names beside its path.
+#[derive(Default)]
+pub struct Asked<'a, 'py> {
+    variant: Option<&'a Bound<'py, PyAny>>,
+    draft: bool,
+    prefetch: bool,
+}
+
+impl Asked<'_, '_> {
+    fn is_plain(&self) -> bool {
+        self.variant.is_none() && !self.draft && !self.prefetch
     }
 }
 
@@ -117,7 +174,7 @@ fn strs(list: &[String]) -> Vec<&str> {
 }
 
 fn answer(py: Python<'_>, core: isr_core::Answer) -> PyResult<Py<PyAny>> {
-    Ok(Py::new(py, Answer { core })?.into_any())
+    Ok(Py::new(py, Answer::new(core))?.into_any())
 }
 
 fn maybe_answer(py: Python<'_>, core: Option<isr_core::Answer>) -> PyResult<Py<PyAny>> {
@@ -167,50 +224,35 @@ impl Cache {
                 }
             }
             let has_directory = core.directory.is_some();
+            let recent = Recent::new(py, core.max_bytes);
             let core = py.detach(|| isr_core::Cache::open(core)).or_raise()?;
             let has_async = AtomicBool::new(false);
-            Ok(Cache { core: Some(core), has_async, has_directory })
+            Ok(Cache { core: Some(core), has_async, has_directory, recent })
         })
     }
 
-    /// Answers a request; waits where it must be rendered first.
+    // `hot` stands before these two.
+
     #[pyo3(signature = (path, *, variant = None, draft = false, prefetch = false))]
-    fn get(
+    fn get<'py>(
         &self,
-        py: Python<'_>,
-        path: &Bound<'_, PyAny>,
-        variant: Option<&Bound<'_, PyAny>>,
+        path: &Bound<'py, PyAny>,
+        variant: Option<&Bound<'py, PyAny>>,
         #[pyo3(from_py_with = arg::draft)] draft: bool,
         #[pyo3(from_py_with = arg::prefetch)] prefetch: bool,
-    ) -> PyResult<Answer> {
-        guard(|| {
-            let core = self.blocking(py, "cache.aget(...)")?;
-            let wanted = Wanted { draft, prefetch, ..Wanted::new(py, path, variant)? };
-            let request = wanted.request();
-            // A hit does not let go of the GIL.
-            let core = match self.at_once(py, core, &request)? {
-                Some(answer) => answer,
-                None => block(py, |done| core.get_then(&request, done))?,
-            };
-            Ok(Answer { core })
-        })
+    ) -> PyResult<Option<Bound<'py, Answer>>> {
+        guard(|| self.ask(path, Asked { variant, draft, prefetch }, true))
     }
 
-    /// The answer of `get` where that needs no waiting, else None; starts nothing then. Never blocks.
     #[pyo3(signature = (path, *, variant = None, draft = false, prefetch = false))]
-    fn try_get(
+    fn try_get<'py>(
         &self,
-        py: Python<'_>,
-        path: &Bound<'_, PyAny>,
-        variant: Option<&Bound<'_, PyAny>>,
+        path: &Bound<'py, PyAny>,
+        variant: Option<&Bound<'py, PyAny>>,
         #[pyo3(from_py_with = arg::draft)] draft: bool,
         #[pyo3(from_py_with = arg::prefetch)] prefetch: bool,
-    ) -> PyResult<Option<Answer>> {
-        guard(|| {
-            let wanted = Wanted { draft, prefetch, ..Wanted::new(py, path, variant)? };
-            let answer = self.at_once(py, self.core()?, &wanted.request())?;
-            Ok(answer.map(|core| Answer { core }))
-        })
+    ) -> PyResult<Option<Bound<'py, Answer>>> {
+        guard(|| self.ask(path, Asked { variant, draft, prefetch }, false))
     }
 
     #[pyo3(signature = (event_loop, path, variant, draft, prefetch))]
@@ -260,7 +302,7 @@ impl Cache {
             let wanted = Wanted::new(py, path, variant)?;
             let request = wanted.request();
             let answer = block(py, |done| core.regenerate_then(&request, only_generated, done))?;
-            Ok(answer.map(|core| Answer { core }))
+            Ok(answer.map(Answer::new))
         })
     }
 
@@ -329,7 +371,8 @@ impl Cache {
     fn remove(&self, py: Python<'_>, paths: &Bound<'_, PyAny>) -> PyResult<()> {
         guard(|| {
             let (core, paths) = (self.core()?, one_or_more("paths", paths)?);
-            py.detach(|| core.remove(&strs(&paths))).or_raise()
+            py.detach(|| core.remove(&strs(&paths))).or_raise()?;
+            self.recent.tidy_all(py)
         })
     }
 
@@ -459,6 +502,11 @@ impl Cache {
         self.has_async.store(true, Ordering::Relaxed);
     }
 
+    /// In a child of a fork: what the parent was answered is none of its own.
+    fn _forget(&self, py: Python<'_>) {
+        self.recent.clear(py);
+    }
+
     fn _close(&self, py: Python<'_>, timeout: &Bound<'_, PyAny>) -> PyResult<bool> {
         guard(|| {
             let timeout = lifetime("timeout", timeout)?;
@@ -470,6 +518,7 @@ impl Cache {
             }
             let timeout = timeout.nanos().map_or(FOREVER, Duration::from_nanos);
             let in_time = py.detach(|| core.close(timeout));
+            self.recent.clear(py);
             let_go(py);
             Ok(in_time)
         })

@@ -5,7 +5,7 @@
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyMapping;
+use pyo3::types::{PyMapping, PyType};
 
 use crate::page::Slice;
 
@@ -19,6 +19,9 @@ pub struct Lookups {
     pub running_loop: Py<PyAny>,
     /// Gives the innermost render or load.
     pub current: Py<PyAny>,
+    /// `get` and `try_get` of the cache before which `hot` stands.
+    pub get: Py<PyAny>,
+    pub try_get: Py<PyAny>,
 }
 
 impl Lookups {
@@ -28,6 +31,8 @@ impl Lookups {
         // A class that the module does not export is made at its first use, and PyO3 looks up what a mapping is.
         py.get_type::<Slice>();
         let _ = py.None().bind(py).cast::<PyMapping>();
+        let cache = py.import("libisr._cache")?.getattr("Cache")?;
+        let [get, try_get] = crate::hot::install(cache.cast::<PyType>()?)?;
         Ok(Lookups {
             errors_by_kind: find("libisr._errors", "BY_KIND")?,
             head: find("libisr._types", "Head")?,
@@ -37,6 +42,8 @@ impl Lookups {
             get_ident: find("threading", "get_ident")?,
             running_loop: find("asyncio", "_get_running_loop")?,
             current: crate::job::current(py)?.getattr("get")?.unbind(),
+            get,
+            try_get,
         })
     }
 

@@ -1,17 +1,21 @@
 //! Pages and answers: views of what the core holds, without a copy.
 
 use std::ffi::{c_int, c_void};
+use std::sync::Arc;
 
 use isr_core::http::Conditions;
+use isr_core::{Cache, Kept};
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyMemoryView, PyString};
 
 use crate::convert::text;
 use crate::errors::{invalid, wrong_type};
 use crate::guard::guard;
 use crate::lookups::Lookups;
+use crate::made::{Made, Room};
 
 /// A stored response: immutable, readable from any thread, alive as long as this object or a view of its body.
 #[pyclass(frozen, module = "libisr")]
@@ -120,6 +124,44 @@ unsafe fn fill(
 #[pyclass(frozen, module = "libisr")]
 pub struct Answer {
     pub(crate) core: isr_core::Answer,
+    /// Of a hit that may be given again.
+    again: Option<Again>,
+}
+
+/// What serves the hits after this one.
+struct Again {
+    kept: Kept,
+    made: Made,
+    /// Given again where nobody else has it.
+    body: PyOnceLock<Py<PyMemoryView>>,
+}
+
+impl Answer {
+    pub(crate) fn new(core: isr_core::Answer) -> Answer {
+        Answer { core, again: None }
+    }
+
+    /// That of a hit that may be given again.
+    pub(crate) fn of_hit(core: isr_core::Answer, kept: Kept, room: &Arc<Room>) -> Answer {
+        let again = Again { kept, made: Made::new(room.clone()), body: PyOnceLock::new() };
+        Answer { core, again: Some(again) }
+    }
+
+    /// Whether what it answered would be answered just so now; counts as a hit then.
+    #[inline]
+    pub(crate) fn is_same_hit(&self, cache: &Cache) -> bool {
+        self.again.as_ref().is_some_and(|again| cache.hit_same(&again.kept))
+    }
+
+    /// The answer at the present time, if it is a hit again.
+    pub(crate) fn hit_again(&self, cache: &Cache) -> Option<isr_core::Answer> {
+        cache.hit_kept(&self.again.as_ref()?.kept)
+    }
+
+    /// Whether its page has left the store.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.again.as_ref().is_none_or(|again| again.kept.is_gone())
+    }
 }
 
 #[pymethods]
@@ -151,7 +193,35 @@ impl Answer {
     /// The page's body as a memoryview, without a copy; it keeps the page alive.
     #[getter]
     fn body<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyMemoryView>> {
-        PyMemoryView::from(Bound::new(py, self.page())?.as_any())
+        let kept = self.again.as_ref().and_then(|again| again.body.get(py));
+        // Who had it may have released it: then it has no length.
+        if let Some(view) = kept.map(|view| view.bind(py))
+            && is_alone(view)
+            && view.len().is_ok()
+        {
+            return Ok(view.clone());
+        }
+        let view = PyMemoryView::from(Bound::new(py, self.page())?.as_any())?;
+        if let Some(again) = &self.again {
+            // Where there is one already, it stays.
+            let _ = again.body.set(py, view.clone().unbind());
+        }
+        Ok(view)
+    }
+
+    /// What a door has made of this answer for such a request, if it was kept.
+    fn _made<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        guard(|| self.again.as_ref().map_or(Ok(None), |again| again.made.get(key)))
+    }
+
+    /// Keeps what a door has made of this answer, as long as that is given and there is room. `size` is that of its body.
+    fn _keep_made(
+        &self,
+        key: &Bound<'_, PyAny>,
+        made: &Bound<'_, PyAny>,
+        size: usize,
+    ) -> PyResult<()> {
+        guard(|| self.again.as_ref().map_or(Ok(()), |again| again.made.keep(key, made, size)))
     }
 
     /// The render's own header fields, names in lower case. What a client is sent is `head`.
@@ -208,6 +278,12 @@ impl Answer {
             page.body().len()
         )
     }
+}
+
+/// Whether this is the only reference to an object.
+fn is_alone(object: &Bound<'_, PyMemoryView>) -> bool {
+    // SAFETY: the object is live, and the thread attached.
+    unsafe { ffi::Py_REFCNT(object.as_ptr()) == 1 }
 }
 
 /// One of a page's bodies (plain, or in an encoding), or nothing.

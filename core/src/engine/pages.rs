@@ -68,6 +68,17 @@ impl Engine {
         })
     }
 
+    /// As [`Engine::hit_again`], where the time is in `from..until`; nothing is counted otherwise.
+    #[inline]
+    pub(crate) fn hit_between(&self, page: &Page, from: Time, until: Time) -> bool {
+        if page.place().is_gone() || !self.fresh_at(page).is_some_and(|t| from <= t && t < until) {
+            return false;
+        }
+        page.place().mark();
+        self.counters.hits.add(Lane::mine());
+        true
+    }
+
     /// The present time, if a page in the store is fresh now.
     #[inline(always)]
     fn fresh_at(&self, page: &Page) -> Option<Time> {

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::answer::CacheWord;
+use crate::clock::Time;
 use crate::http::encoding::{Encoded, choose};
 use crate::http::etag::none_match_hits;
 use crate::http::fields::members;
@@ -195,6 +196,17 @@ fn ttl(facts: &Facts<'_>) -> Option<i128> {
     let left = i128::from(facts.revalidate.nanos()?) - i128::from(nanos(facts.age));
     let left = left.div_euclid(i128::from(SECOND));
     Some(if facts.word == CacheWord::Stale { left.min(0) } else { left })
+}
+
+/// The first time after `now` at which the head of a fresh page differs: its age or its ttl reaches another whole second.
+pub(crate) fn same_head_until(generated: Time, revalidate: Lifetime, now: Time) -> Time {
+    let age = nanos(now.since(generated));
+    let next_age = (age / SECOND + 1).saturating_mul(SECOND);
+    // The ttl is rounded down: it still holds when the rest is a whole number of seconds, and no longer a nanosecond later.
+    let next_ttl =
+        revalidate.nanos().map(|r| (r - r.saturating_sub(age) / SECOND * SECOND).saturating_add(1));
+    let next = next_ttl.map_or(next_age, |ttl| ttl.min(next_age));
+    generated.plus(Lifetime::from_nanos(next))
 }
 
 fn nanos(age: Lifetime) -> u64 {

@@ -12,5 +12,5 @@ pub use head::{Conditions, Head};
 pub(crate) use encoding::{Encoded, precompress};
 pub(crate) use etag::etag_of;
 pub(crate) use fields::{Fields, Privacy, check_fields, encode_location, privacy};
-pub(crate) use head::{Facts, head};
+pub(crate) use head::{Facts, head, same_head_until};
 pub(crate) use packed::{PackedFields, pack, packed_len};

@@ -69,6 +69,8 @@ pub(crate) struct Memory {
     bytes: AtomicU64,
     entries: AtomicUsize,
     evictions: AtomicU64,
+    /// Pages that were taken out or replaced.
+    pages_gone: AtomicU64,
 }
 
 /// What only writers touch.
@@ -95,6 +97,7 @@ impl Memory {
             bytes: AtomicU64::new(0),
             entries: AtomicUsize::new(0),
             evictions: AtomicU64::new(0),
+            pages_gone: AtomicU64::new(0),
         }
     }
 
@@ -151,7 +154,7 @@ impl Memory {
             let node = page.place().node.load(Ordering::Relaxed);
             books.queues.replace(node, old.cost(), cost, page.render_micros());
             books.table.replace(hash, &old, page);
-            old.place().is_gone.store(true, Ordering::Release);
+            self.leaves(&old);
             self.bytes.fetch_add(cost.wrapping_sub(old.cost()), Ordering::Relaxed);
         } else {
             if let Some(path) = page.variant_path() {
@@ -233,9 +236,19 @@ impl Memory {
         hasher.finish()
     }
 
+    /// An entry is no longer the one of its key.
+    fn leaves(&self, page: &Page) {
+        page.place().is_gone.store(true, Ordering::Release);
+        self.pages_gone.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn pages_gone(&self) -> u64 {
+        self.pages_gone.load(Ordering::Relaxed)
+    }
+
     /// An entry was taken out.
     fn gone(&self, books: &mut Books, page: &Page) {
-        page.place().is_gone.store(true, Ordering::Release);
+        self.leaves(page);
         self.bytes.fetch_sub(page.cost(), Ordering::Relaxed);
         self.entries.fetch_sub(1, Ordering::Relaxed);
         if let Some(path) = page.variant_path()

@@ -92,3 +92,69 @@ fn a_hit_of_a_kept_page_keeps_it_in_the_store() {
         assert!(cache.hit_kept(&kept).is_some(), "{n}");
     }
 }
+
+#[test]
+fn the_same_hit_has_the_same_age_and_head() {
+    for revalidate in [Some(60.0), Some(1.5), Some(0.25), None] {
+        let (cache, clock) = open(|_| ());
+        let lifetime = revalidate.map_or(Lifetime::NEVER, secs);
+        cache
+            .add_route(
+                "/[id]",
+                RouteOptions { revalidate: Some(lifetime), ..RouteOptions::default() },
+                echo(),
+            )
+            .unwrap();
+        get(&cache, "/1").unwrap();
+        let facts = |answer: &Answer| {
+            let head = answer.head(&http::Conditions::default());
+            (
+                answer.age_secs(),
+                head.headers.iter().map(|(n, v)| format!("{n}: {v}")).collect::<Vec<_>>(),
+            )
+        };
+        let mut given = get(&cache, "/1").unwrap();
+        let mut anew = 0;
+        for _ in 0..300 {
+            clock.advance(secs(0.01));
+            let before = cache.stats().hits;
+            let same = given.keep().is_some_and(|kept| cache.hit_same(&kept));
+            assert_eq!(cache.stats().hits, before + u64::from(same));
+            let Some(now) = given.keep().and_then(|kept| cache.hit_kept(&kept)) else { break };
+            assert_eq!(same, facts(&now) == facts(&given), "{revalidate:?} {now:?}");
+            if !same {
+                given = now;
+                anew += 1;
+            }
+        }
+        // An age and a ttl for each second, and none for a page that lives for less.
+        let expected = match revalidate {
+            None => 3,
+            Some(60.0) => 6,
+            Some(1.5) => 2,
+            _ => 0,
+        };
+        assert_eq!(anew, expected, "{revalidate:?}");
+    }
+}
+
+#[test]
+fn the_same_hit_ends_where_a_hit_does() {
+    let (cache, clock) = site();
+    get(&cache, "/1").unwrap();
+    clock.advance(secs(0.1));
+    let kept = get(&cache, "/1").unwrap().keep().unwrap();
+    assert!(cache.hit_same(&kept));
+    clock.set_wall(kept.page().generated());
+    assert!(!cache.hit_same(&kept), "earlier than it was given");
+    clock.advance(secs(0.2));
+    assert!(cache.hit_same(&kept));
+    assert!(!kept.is_gone());
+    let before = cache.pages_gone();
+    drop(cache.regenerate(&Request::new("/1"), false).unwrap());
+    assert!(!cache.hit_same(&kept));
+    assert!(kept.is_gone());
+    assert_eq!(cache.pages_gone(), before + 1);
+    cache.remove(&["/1"]).unwrap();
+    assert_eq!(cache.pages_gone(), before + 2);
+}

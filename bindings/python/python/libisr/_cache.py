@@ -117,8 +117,10 @@ class Cache(_libisr._Cache):
         Cancelling the await leaves the render alone.
         """
         answer = self.try_get(path, variant=variant, draft=draft, prefetch=prefetch)
-        if answer is not None:
-            return answer
+        return await self._aget(path, variant, draft, prefetch) if answer is None else answer
+
+    async def _aget(self, path: str, variant: Mapping[str, str] | None, draft: bool, prefetch: bool) -> Answer:
+        """The rest of `aget`, where `try_get` had no answer."""
         with self._loops.waiting(_libisr.canonical_path(path)) as loop:
             value, future = self._get_then(loop, path, variant, draft, prefetch)
             waited: Answer = value if future is None else await future
@@ -344,6 +346,7 @@ def _after_fork() -> None:
     """The core makes anew by itself what a child needs; here go the loops and what they run."""
     _libisr._after_fork_in_child()
     for cache in list(_open):
+        cache._forget()
         cache._loops.after_fork()
 
 

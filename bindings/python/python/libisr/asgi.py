@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from ._cache import Cache
 from ._errors import IsrError, NoRoute
 from ._http import Headers, broken, check, failure, method_not_allowed, quoted
+from ._libisr import Answer
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -41,16 +42,8 @@ class ISR:
         self._draft = draft
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await self._http(scope, receive, send)
-        elif self._fallback is not None:
-            await self._fallback(scope, receive, send)
-        elif scope["type"] == "lifespan":
-            await _lifespan(receive, send)
-        else:
-            raise ValueError(f"libisr.asgi.ISR serves http and lifespan; got a scope of type {scope['type']!r}")
-
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._other(scope, receive, send)
         method: str = scope["method"]
         if method not in ("GET", "HEAD"):
             if self._fallback is not None:
@@ -63,7 +56,12 @@ class ISR:
         except Exception as error:
             return await _send(send, *broken(error, method, target))
         try:
-            answer = await self._cache.aget(target, variant=variant, draft=draft)
+            if variant is None and draft is False:
+                answer = self._cache.try_get(target)
+            else:
+                answer = self._cache.try_get(target, variant=variant, draft=draft)
+            if answer is None:
+                answer = await self._cache._aget(target, variant, draft, False)
         except NoRoute as error:
             if self._fallback is not None:
                 return await self._fallback(scope, receive, send)
@@ -73,46 +71,72 @@ class ISR:
         except (TypeError, ValueError) as error:
             # What `variant` or `draft` gave.
             return await _send(send, *broken(error, method, target))
-        asked = _headers(scope)
-        head = answer.head(method, asked.get("if-none-match"), asked.get("accept-encoding"))
-        headers = head.headers
-        if head.status != 304:
-            headers.append(("content-length", str(head.content_length)))
-        return await _send(send, head.status, headers, bytes(head.body))
+        none_match = accept_encoding = None
+        for name, value in scope["headers"]:
+            if name == b"accept-encoding":
+                accept_encoding = value if accept_encoding is None else accept_encoding + b", " + value
+            elif name == b"if-none-match":
+                none_match = value if none_match is None else none_match + b", " + value
+        key = ("asgi", method, none_match, accept_encoding)
+        made = answer._made(key)
+        if made is None:
+            made = _make(answer, method, none_match, accept_encoding)
+            answer._keep_made(key, made, len(made[2]))
+        status, headers, body = made
+        # The list is the receiver's own: middlewares change it.
+        await send({"type": "http.response.start", "status": status, "headers": list(headers)})
+        return await send({"type": "http.response.body", "body": body})
+
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._fallback is not None:
+            await self._fallback(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await _lifespan(receive, send)
+        else:
+            raise ValueError(f"libisr.asgi.ISR serves http and lifespan; got a scope of type {scope['type']!r}")
+
+
+Made: TypeAlias = tuple[int, tuple[tuple[bytes, bytes], ...], bytes]
+
+
+def _make(answer: Answer, method: str, none_match: bytes | None, accept_encoding: bytes | None) -> Made:
+    """Status, headers and body to send."""
+    head = answer.head(method, _text(none_match), _text(accept_encoding))
+    headers = _encoded(head.headers)
+    if head.status != 304:
+        headers.append((b"content-length", b"%d" % head.content_length))
+    return head.status, tuple(headers), bytes(head.body)
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("latin-1")
 
 
 def _target(scope: Scope) -> str:
     raw: bytes | None = scope.get("raw_path")
     # A path that is no UTF-8 is refused by the core, which sees it percent-encoded.
-    path = quoted(scope["path"]) if raw is None else quoted_bytes(raw)
+    if raw is None:
+        path = quoted(scope["path"])
+    elif raw.isascii():
+        path = raw.decode("ascii")
+    else:
+        path = quoted_bytes(raw)
     query: bytes = scope.get("query_string", b"")
     return f"{path}?{query.decode('latin-1')}" if query else path
 
 
 def quoted_bytes(raw: bytes) -> str:
     """A raw path as text: bytes beyond ASCII are percent-encoded, the rest stays."""
-    if raw.isascii():
-        return raw.decode("ascii")
     return "".join(chr(b) if b < 0x80 else f"%{b:02X}" for b in raw)
 
 
-def _headers(scope: Scope) -> dict[str, str]:
-    joined: dict[str, str] = {}
-    for raw_name, raw_value in scope["headers"]:
-        if raw_name in (b"if-none-match", b"accept-encoding"):
-            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-            joined[name] = f"{joined[name]}, {value}" if name in joined else value
-    return joined
+def _encoded(headers: Headers) -> list[tuple[bytes, bytes]]:
+    return [(name.encode("latin-1"), value.encode("utf-8")) for name, value in headers]
 
 
 async def _send(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    pairs = [(name.encode("latin-1"), _field(value)) for name, value in headers]
-    await send({"type": "http.response.start", "status": status, "headers": pairs})
+    await send({"type": "http.response.start", "status": status, "headers": _encoded(headers)})
     await send({"type": "http.response.body", "body": body})
-
-
-def _field(value: str) -> bytes:
-    return value.encode("utf-8")
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

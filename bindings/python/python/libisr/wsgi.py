@@ -53,7 +53,10 @@ class ISR:
         except Exception as error:
             return _send(start_response, *broken(error, method, target))
         try:
-            answer = self._cache.get(target, variant=variant, draft=draft)
+            if variant is None and draft is False:
+                answer = self._cache.get(target)
+            else:
+                answer = self._cache.get(target, variant=variant, draft=draft)
         except NoRoute as error:
             if self._fallback is not None:
                 return self._fallback(environ, start_response)
@@ -63,11 +66,20 @@ class ISR:
         except (TypeError, ValueError) as error:
             # What `variant` or `draft` gave.
             return _send(start_response, *broken(error, method, target))
-        head = answer.head(method, environ.get("HTTP_IF_NONE_MATCH"), environ.get("HTTP_ACCEPT_ENCODING"))
-        headers = head.headers
-        if head.status != 304:
-            headers.append(("content-length", str(head.content_length)))
-        return _send(start_response, head.status, headers, bytes(head.body))
+        none_match, accept_encoding = environ.get("HTTP_IF_NONE_MATCH"), environ.get("HTTP_ACCEPT_ENCODING")
+        key = ("wsgi", method, none_match, accept_encoding)
+        made = answer._made(key)
+        if made is None:
+            head = answer.head(method, none_match, accept_encoding)
+            headers = head.headers
+            if head.status != 304:
+                headers.append(("content-length", str(head.content_length)))
+            made = (_line(head.status), tuple(_pairs(headers)), bytes(head.body))
+            answer._keep_made(key, made, len(made[2]))
+        status, pairs, body = made
+        # The list is the receiver's own: middlewares change it.
+        start_response(status, list(pairs))
+        return [body] if body else []
 
 
 def _target(environ: Environ) -> str:
@@ -95,10 +107,17 @@ def _quoted(path: bytes) -> str:
 
 
 def _send(start_response: StartResponse, status: int, headers: Headers, body: bytes) -> Iterable[bytes]:
-    # Header values are bytes in the guise of latin-1 (PEP 3333).
-    pairs = [(name, value.encode("utf-8").decode("latin-1")) for name, value in headers]
-    start_response(f"{status} {_reason(status)}", pairs)
+    start_response(_line(status), _pairs(headers))
     return [body] if body else []
+
+
+def _pairs(headers: Headers) -> Headers:
+    # Header values are bytes in the guise of latin-1 (PEP 3333).
+    return [(name, value.encode("utf-8").decode("latin-1")) for name, value in headers]
+
+
+def _line(status: int) -> str:
+    return f"{status} {_reason(status)}"
 
 
 def _reason(status: int) -> str:
