@@ -36,7 +36,13 @@ pub enum isr_path_type {
 ///
 /// `abi_version`: `ISR_ABI_VERSION`, so that a program and a library that do not fit are noticed. `options`: NULL for the defaults.
 /// Ownership: `options` are copied. Close the cache with `isr_cache_close`, free it with `isr_cache_free`.
-/// Errors: `ISR_STATUS_INVALID_ARGUMENT` for an option out of its range.
+/// With a `name` that is open in this process it is one more *owner* of that cache: they share memory, renders, invalidations and
+/// counters. Each adds its own routes, those of the others with the same options. A callback runs for the owner that asks where it has
+/// one, else for another. When an owner closes, its callbacks and requests end with it; others who wait for one of these have another
+/// owner's begin. The cache closes with the last owner.
+///
+/// Errors: `ISR_STATUS_INVALID_ARGUMENT` for an option out of its range, `ISR_STATUS_CONFLICT` for one that is not as another owner
+/// gave it.
 /// Threads: any. Fork: parent and child go on with it; the child's memory, counters and threads are its own, and empty at first.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn isr_cache_open(

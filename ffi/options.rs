@@ -70,7 +70,8 @@ pub unsafe extern "C" fn isr_options_set_never(
 }
 
 /// Sets an option that is a text: `deployment` (default empty), `directory` (default none: memory alone), `draft_secret` (at least 16
-/// bytes; default random, the same for all who share a directory).
+/// bytes; default random, the same for all who share a directory), `name` (default none: a cache of one's own; all that open a name in
+/// one process share one cache, see `isr_cache_open`).
 ///
 /// Errors and threads: as for `isr_options_set_number`.
 #[unsafe(no_mangle)]

@@ -179,8 +179,8 @@ pub unsafe extern "C" fn isr_route_free(route: *mut isr_route) {
 /// exactly once with it: when the route is gone and no call runs any more, or before this returns a failure.
 /// Ownership: `pattern` and `route` are copied.
 /// Errors: `ISR_STATUS_INVALID_ARGUMENT` for a malformed pattern or option, `ISR_STATUS_INVALID_TAG`,
-/// `ISR_STATUS_INVALID_PATH` for a static path that cannot be, `ISR_STATUS_CONFLICT` where a route matches the same paths,
-/// `ISR_STATUS_CLOSED`.
+/// `ISR_STATUS_INVALID_PATH` for a static path that cannot be, `ISR_STATUS_CONFLICT` where a route matches the same paths or another
+/// owner gave it other options, `ISR_STATUS_CLOSED`.
 /// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn isr_cache_add_route(

@@ -28,7 +28,7 @@ pub enum isr_status {
     InvalidTag = -6,
     /// An argument is wrong: NULL, freed, of a wrong length, not UTF-8, an unknown name, out of its range.
     InvalidArgument = -7,
-    /// A route with another pattern matches the same paths.
+    /// A route with another pattern matches the same paths, or an option is not as another owner of the cache gave it.
     Conflict = -8,
     /// The cache is closed.
     Closed = -9,

@@ -121,7 +121,7 @@ enum isr_status
    */
   ISR_STATUS_INVALID_ARGUMENT = -7,
   /**
-   * A route with another pattern matches the same paths.
+   * A route with another pattern matches the same paths, or an option is not as another owner of the cache gave it.
    */
   ISR_STATUS_CONFLICT = -8,
   /**
@@ -815,7 +815,8 @@ ISR_API isr_status isr_options_set_never(isr_options *options, const char *name)
 
 /**
  * Sets an option that is a text: `deployment` (default empty), `directory` (default none: memory alone), `draft_secret` (at least 16
- * bytes; default random, the same for all who share a directory).
+ * bytes; default random, the same for all who share a directory), `name` (default none: a cache of one's own; all that open a name in
+ * one process share one cache, see `isr_cache_open`).
  *
  * Errors and threads: as for `isr_options_set_number`.
  */
@@ -993,8 +994,8 @@ ISR_API void isr_route_free(isr_route *route);
  * exactly once with it: when the route is gone and no call runs any more, or before this returns a failure.
  * Ownership: `pattern` and `route` are copied.
  * Errors: `ISR_STATUS_INVALID_ARGUMENT` for a malformed pattern or option, `ISR_STATUS_INVALID_TAG`,
- * `ISR_STATUS_INVALID_PATH` for a static path that cannot be, `ISR_STATUS_CONFLICT` where a route matches the same paths,
- * `ISR_STATUS_CLOSED`.
+ * `ISR_STATUS_INVALID_PATH` for a static path that cannot be, `ISR_STATUS_CONFLICT` where a route matches the same paths or another
+ * owner gave it other options, `ISR_STATUS_CLOSED`.
  * Threads: any.
  */
 ISR_API
@@ -1010,7 +1011,13 @@ isr_status isr_cache_add_route(const isr_cache *cache,
  *
  * `abi_version`: `ISR_ABI_VERSION`, so that a program and a library that do not fit are noticed. `options`: NULL for the defaults.
  * Ownership: `options` are copied. Close the cache with `isr_cache_close`, free it with `isr_cache_free`.
- * Errors: `ISR_STATUS_INVALID_ARGUMENT` for an option out of its range.
+ * With a `name` that is open in this process it is one more *owner* of that cache: they share memory, renders, invalidations and
+ * counters. Each adds its own routes, those of the others with the same options. A callback runs for the owner that asks where it has
+ * one, else for another. When an owner closes, its callbacks and requests end with it; others who wait for one of these have another
+ * owner's begin. The cache closes with the last owner.
+ *
+ * Errors: `ISR_STATUS_INVALID_ARGUMENT` for an option out of its range, `ISR_STATUS_CONFLICT` for one that is not as another owner
+ * gave it.
  * Threads: any. Fork: parent and child go on with it; the child's memory, counters and threads are its own, and empty at first.
  */
 ISR_API

@@ -12,6 +12,7 @@ use crate::flight::Purpose;
 use crate::fork::{self, PerProcess};
 use crate::lifetime::Lifetime;
 use crate::oneshot::oneshot;
+use crate::opening::Opening;
 use crate::options::{Options, RouteOptions};
 use crate::page::PageResult;
 use crate::render::{Context, Renderer};
@@ -130,17 +131,8 @@ pub type PrerenderDone = Box<dyn FnOnce(Result<PrerenderReport, Error>) + Send>;
 #[derive(Clone)]
 pub struct Cache(Arc<Handle>);
 
-/// An engine for each process that uses the cache. Closes its own when the last handle goes.
-struct Handle(PerProcess<Arc<Engine>>);
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        // In a child that has not used it there is none; the parent's goes on in the parent.
-        if let Some(engine) = self.0.present() {
-            engine.close(Duration::ZERO);
-        }
-    }
-}
+/// One for each process that uses the cache. That of this process goes with the last handle; the parent's goes on in the parent.
+struct Handle(PerProcess<Opening>);
 
 /// A cache that does not stay open for this handle.
 #[derive(Clone)]
@@ -156,11 +148,29 @@ impl WeakCache {
 impl Cache {
     /// Opens a cache. Threads start with the first render.
     ///
+    /// With a [`name`](Options::name) that is open in this process it becomes one of the *owners* of that cache: they share
+    /// memory, renders, invalidations and counters. Each adds its own routes, those of the others with the same options. A
+    /// callback runs for the owner that asks where it has one, else for another. When an owner closes, its callbacks and
+    /// requests end with it; others who wait for one of these have another owner's begin. The cache closes with the last
+    /// owner.
+    ///
     /// # Errors
-    /// `InvalidArgument` for an option out of its range.
+    /// `InvalidArgument` for an option out of its range; `Conflict` for one that is not as another owner gave it.
     pub fn open(options: Options) -> Result<Cache, Error> {
-        let engine = Engine::open(options)?;
-        Ok(Cache(Arc::new(Handle(PerProcess::new(fork::generation(), engine)))))
+        Cache::opened_by(Opening::open(options, false)?)
+    }
+
+    /// As [`open`](Cache::open), and without a name the directory (and deployment) is the name: whoever opens it so in this
+    /// process shares one cache. Those that [`open`](Cache::open) it are caches of their own, as those of other processes.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn open_shared(options: Options) -> Result<Cache, Error> {
+        Cache::opened_by(Opening::open(options, true)?)
+    }
+
+    fn opened_by(opening: Opening) -> Result<Cache, Error> {
+        Ok(Cache(Arc::new(Handle(PerProcess::new(fork::generation(), opening)))))
     }
 
     /// A handle that does not keep the cache open.
@@ -172,14 +182,15 @@ impl Cache {
     ///
     /// # Errors
     /// `InvalidArgument` for a malformed pattern or option, `InvalidTag`, `InvalidPath` for a static path that cannot be,
-    /// `Conflict` where a route matches the same paths, `Closed`.
+    /// `Conflict` where a route matches the same paths or another owner gave it other options, `Closed`.
     pub fn add_route(
         &self,
         pattern: &str,
         options: RouteOptions,
         renderer: Arc<dyn Renderer>,
     ) -> Result<(), Error> {
-        self.engine().add_route(pattern, options, renderer)
+        let Opening { engine, owner, .. } = self.opened()?;
+        engine.add_route(owner, pattern, options, renderer)
     }
 
     /// Answers a request; blocks where it must wait for a render (semantics, section 3).
@@ -212,10 +223,11 @@ impl Cache {
         self.present()?.hit(request.path)
     }
 
-    /// The engine of this process, if it has been used here.
+    /// The engine of this process, if it has been used here, while this owner is open.
     #[inline]
     pub(crate) fn present(&self) -> Option<&Arc<Engine>> {
-        self.0.0.present()
+        let Opening { engine, owner, .. } = self.0.0.present()?;
+        (!owner.is_closed()).then_some(engine)
     }
 
     /// Answers as [`get`](Cache::get) would if that needs no waiting; else `None`, and nothing is started. Never waits for a
@@ -232,11 +244,12 @@ impl Cache {
 
     #[cold]
     fn try_get_stored(&self, request: &Request<'_>) -> Result<Option<Answer>, Error> {
-        let engine = self.engine();
-        let target = engine
+        let Opening { engine, owner, .. } = self.opening();
+        let target = self
+            .opening()
             .target(request.path, request.variant)
             .inspect_err(|_| engine.counters.errors.add())?;
-        let ask = engine.page_ask(target, request.purpose(), request.within);
+        let ask = engine.page_ask(owner, target, request.purpose(), request.within);
         match engine.step(ask, None) {
             Step::Ready(result, _) => {
                 engine.count(request.purpose(), &result);
@@ -261,7 +274,7 @@ impl Cache {
     /// # Errors
     /// `InvalidPath`, `NoRoute`, `Closed`.
     pub fn peek(&self, path: &str, variant: Option<&Variant>) -> Result<Peek, Error> {
-        self.engine().peek(path, variant)
+        self.opened()?.engine.peek(path, variant)
     }
 
     /// The present epoch, to be taken before a page is rendered outside of the cache.
@@ -280,7 +293,7 @@ impl Cache {
         page: PageResult,
         started: Started,
     ) -> Result<Put, Error> {
-        self.engine().put(path, variant, page, started.0)
+        self.opened()?.engine.put(path, variant, page, started.0)
     }
 
     /// Renders now, even if the page is fresh, and waits. With `only_generated` nothing happens where nothing is stored:
@@ -305,15 +318,15 @@ impl Cache {
         only_generated: bool,
         done: RegenerateDone,
     ) {
-        let engine = self.engine();
-        let target = match engine.target(request.path, request.variant) {
+        let Opening { engine, owner, .. } = self.opening();
+        let target = match self.opening().target(request.path, request.variant) {
             Ok(target) => target,
             Err(error) => return done(Err(error)),
         };
         if only_generated && !engine.is_stored(&target) {
             return done(Ok(None));
         }
-        let ask = engine.page_ask(target, Purpose::Regenerate, request.within);
+        let ask = engine.page_ask(owner, target, Purpose::Regenerate, request.within);
         let done: AnswerDone =
             Box::new(move |result: Result<Answer, Error>| done(result.map(Some)));
         if let Step::Ready(result, Some(done)) = engine.step(ask, Some(done)) {
@@ -326,7 +339,7 @@ impl Cache {
     /// # Errors
     /// `InvalidPath`; `InvalidArgument` for a malformed pattern, or one without a type. Then nothing has happened.
     pub fn revalidate_path(&self, paths: &[&str], kind: Option<PathType>) -> Result<bool, Error> {
-        self.engine().revalidate_path(paths, kind)
+        self.opened()?.engine.revalidate_path(paths, kind)
     }
 
     /// Invalidates pages and data entries by tags (section 6).
@@ -334,7 +347,7 @@ impl Cache {
     /// # Errors
     /// `InvalidTag`; `InvalidArgument` for `expire` without `soft`. Then nothing has happened.
     pub fn revalidate_tag(&self, tags: &[&str], options: TagOptions) -> Result<(), Error> {
-        self.engine().revalidate_tag(tags, options)
+        self.opened()?.engine.revalidate_tag(tags, options)
     }
 
     /// Removes the stored pages of these paths, all variants.
@@ -342,7 +355,7 @@ impl Cache {
     /// # Errors
     /// `InvalidPath`; `InvalidArgument` for a pattern. Then nothing has happened.
     pub fn remove(&self, paths: &[&str]) -> Result<(), Error> {
-        self.engine().remove(paths)
+        self.opened()?.engine.remove(paths)
     }
 
     /// Renders every path that the routes' static params list (section 9), and waits. Results that may not be stored count as
@@ -358,7 +371,12 @@ impl Cache {
 
     /// [`prerender`](Cache::prerender) by a callback. Never blocks.
     pub fn prerender_then(&self, on_progress: Option<OnProgress>, done: PrerenderDone) {
-        engine::prerender(self.engine(), on_progress, done);
+        match self.opened() {
+            Ok(Opening { engine, owner, .. }) => {
+                engine::prerender(engine, owner, on_progress, done)
+            }
+            Err(error) => done(Err(error)),
+        }
     }
 
     /// Reads a data entry, inside or outside of a render, and blocks where it must wait (section 8). The loader runs on
@@ -373,7 +391,8 @@ impl Cache {
         options: &DataOptions,
         loader: Arc<dyn Loader>,
     ) -> Result<DataAnswer, Error> {
-        self.engine().data(within.cloned(), key, options, loader)
+        let Opening { engine, owner, .. } = self.opening();
+        engine.data(owner, within.cloned(), key, options, loader)
     }
 
     /// [`data`](Cache::data) by a callback. Never blocks, unless the loader does.
@@ -385,7 +404,8 @@ impl Cache {
         loader: Arc<dyn Loader>,
         done: DataDone,
     ) {
-        self.engine().data_then(within.cloned(), key, options, loader, done);
+        let Opening { engine, owner, .. } = self.opening();
+        engine.data_then(owner, within.cloned(), key, options, loader, done);
     }
 
     /// A signed token that lets its bearer see drafts for this long.
@@ -411,6 +431,12 @@ impl Cache {
         self.engine().activity()
     }
 
+    /// Whether callbacks of this owner run or wait for a thread, or its requests wait; of those who share a cache, another may
+    /// be busy, or all idle. See [`open`](Cache::open).
+    pub fn is_busy(&self) -> bool {
+        self.opening().owner.busy() > 0
+    }
+
     /// Counters since the cache was opened.
     pub fn stats(&self) -> Stats {
         self.engine().stats()
@@ -420,30 +446,38 @@ impl Cache {
     /// then is given up. Whether all ended in time: then no callback runs any more, and no thread of the cache. Calling it
     /// again is harmless. Inside a callback of this cache it waits for nothing. What is stored is dropped; pages that somebody
     /// holds stay readable.
+    ///
+    /// Where others share the cache this holds for this owner alone, and what is stored stays: see [`open`](Cache::open).
     pub fn close(&self, timeout: Duration) -> bool {
         // In a child nothing is opened only to be closed.
-        let engine = self.0.0.get(|parent| Engine::after_fork(parent, true), |_| ());
-        engine.close(timeout)
+        self.0.0.get(|parent| Opening::after_fork(parent, true), |_| ()).close(timeout)
     }
 
     /// Whether it is closed.
     pub fn is_closed(&self) -> bool {
-        self.0.0.nearest().is_closed()
+        self.0.0.nearest().owner.is_closed()
     }
 
     fn engine(&self) -> &Arc<Engine> {
-        self.0
-            .0
-            .get(|parent| Engine::after_fork(parent, false), |engine| engine.tell_open_trouble())
+        &self.opening().engine
+    }
+
+    fn opening(&self) -> &Opening {
+        self.0.0.get(|parent| Opening::after_fork(parent, false), Opening::tell_open_trouble)
+    }
+
+    fn opened(&self) -> Result<&Opening, Error> {
+        let opening = self.opening();
+        opening.owner.check_open().map(|()| opening)
     }
 
     fn ask(&self, request: &Request<'_>, done: AnswerDone) {
-        let engine = self.engine();
+        let Opening { engine, owner, .. } = self.opening();
         let purpose = request.purpose();
-        match engine.target(request.path, request.variant) {
+        match self.opening().target(request.path, request.variant) {
             Err(error) => engine.deliver(purpose, Err(error), done),
             Ok(target) => {
-                let ask = engine.page_ask(target, purpose, request.within);
+                let ask = engine.page_ask(owner, target, purpose, request.within);
                 if let Step::Ready(result, Some(done)) = engine.step(ask, Some(done)) {
                     engine.deliver(purpose, result, done);
                 }

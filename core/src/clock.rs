@@ -79,6 +79,14 @@ impl Clock {
         }
     }
 
+    /// Whether both read the same time.
+    pub(crate) fn is_same(&self, other: &Clock) -> bool {
+        match (self.manual(), other.manual()) {
+            (Some(a), Some(b)) => Arc::ptr_eq(&a.0, &b.0),
+            (a, b) => a.is_none() && b.is_none(),
+        }
+    }
+
     pub(crate) fn manual(&self) -> Option<&ManualClock> {
         match &self.0 {
             Source::System => None,

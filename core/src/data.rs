@@ -75,7 +75,7 @@ impl LoadJob {
         loader: Arc<dyn Loader>,
     ) -> Result<DataAnswer, Error> {
         self.flight.check_process()?;
-        self.engine.data(Some(self.context()), key, options, loader)
+        self.engine.data(&self.flight.owner, Some(self.context()), key, options, loader)
     }
 
     /// Finishes with a value.

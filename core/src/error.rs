@@ -40,7 +40,7 @@ error_kinds! {
     InvalidTag = 6, "invalid_tag";
     /// An argument is wrong; the message names the value and the rule.
     InvalidArgument = 7, "invalid_argument";
-    /// A route with another pattern matches the same paths.
+    /// A route with another pattern matches the same paths, or an option is not as another owner of the cache gave it.
     Conflict = 8, "conflict";
     /// The cache is closed.
     Closed = 9, "closed";

@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind};
 use crate::fork;
 use crate::invalidation::{MAX_TAGS, Tag, Tags};
 use crate::lifetime::Lifetime;
+use crate::owner::{Busy, Owner};
 use crate::page::Page;
 use crate::pool::Ticket;
 use crate::render::{Context, Reason};
@@ -89,6 +90,8 @@ pub(crate) enum Purpose {
 /// One who asks, also while he waits.
 #[derive(Clone)]
 pub(crate) struct Ask {
+    /// Whose ask it is.
+    pub(crate) by: Busy,
     pub(crate) what: What,
     pub(crate) purpose: Purpose,
     /// The epoch on asking: invalidations that had returned by then are not later.
@@ -184,6 +187,10 @@ pub(crate) struct Flight {
     /// The process in which it began: in a forked child it is over.
     process: u32,
     pub(crate) engine: Weak<Engine>,
+    /// Whose callback it runs, or who waits for another process.
+    pub(crate) owner: Arc<Owner>,
+    /// Until it ends.
+    pub(crate) busy: Mutex<Option<Busy>>,
     pub(crate) what: What,
     pub(crate) reason: Reason,
     /// The stored page that the result may replace.
@@ -223,10 +230,18 @@ pub(crate) struct Links {
 }
 
 impl Flight {
-    pub(crate) fn new(engine: &Arc<Engine>, what: What, reason: Reason, seat: Seat) -> Flight {
+    pub(crate) fn new(
+        engine: &Arc<Engine>,
+        owner: Arc<Owner>,
+        what: What,
+        reason: Reason,
+        seat: Seat,
+    ) -> Flight {
         Flight {
             process: fork::generation(),
             engine: Arc::downgrade(engine),
+            busy: Mutex::new(Some(Busy::new(&owner))),
+            owner,
             what,
             reason,
             previous: None,

@@ -48,6 +48,9 @@ pub struct Options {
     /// Whether an invalidation and a stored page are on the disk (fsync) before the call returns, so that not even a power
     /// loss undoes them. Default no: they survive the death of any process, not that of the machine.
     pub durable: bool,
+    /// Names the cache in its process: all who open this name there share one cache, with its memory, renders and counters,
+    /// and must give the same options. See [`Cache::open`](crate::Cache::open). Default none: a cache of one's own.
+    pub name: Option<String>,
     /// Told once of each kind of trouble with the directory, from any thread; memory goes on alone. Default nobody.
     pub on_trouble: Option<OnTrouble>,
     /// Where time is read. Default the system.
@@ -88,6 +91,7 @@ impl Default for Options {
             directory: None,
             max_disk_bytes: 16 << 30,
             durable: false,
+            name: None,
             on_trouble: None,
             clock: Clock::system(),
         }
@@ -115,6 +119,7 @@ impl Options {
         "directory",
         "max_disk_bytes",
         "durable",
+        "name",
     ];
 
     /// Sets one option by its name.
@@ -147,6 +152,7 @@ impl Options {
             "directory" => self.directory = Some(text(name, value)?.into()),
             "max_disk_bytes" => self.max_disk_bytes = whole(name, value, 0)?,
             "durable" => self.durable = flag(name, value)?,
+            "name" => self.name = Some(text(name, value)?),
             _ => {
                 return Err(Error::invalid(format!(
                     "unknown option \"{name}\"; known are {}",
@@ -172,6 +178,9 @@ impl Options {
                     "storable_statuses takes 200 to 499 but not 206 and 304; got {s}"
                 )));
             }
+        }
+        if self.name.as_ref().is_some_and(String::is_empty) {
+            return Err(Error::invalid("name must not be empty"));
         }
         if self.directory.as_ref().is_some_and(|d| d.as_os_str().is_empty()) {
             return Err(Error::invalid("directory must not be empty"));

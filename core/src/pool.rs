@@ -140,6 +140,16 @@ impl<J: Job> Pool<J> {
         Some(ticket)
     }
 
+    /// Takes a job out of the queue, if it is there still.
+    pub(crate) fn withdraw(&self, ticket: Ticket) -> Option<J> {
+        let mut s = self.state.lock();
+        let job = s.queue.remove(&ticket)?;
+        if ticket.0.is_counted() {
+            s.counted -= 1;
+        }
+        Some(job)
+    }
+
     /// Gives a seat back: the next job starts. Not to be called with a lock held.
     pub(crate) fn leave(self: &Arc<Self>) {
         let mut stranded = Vec::new();

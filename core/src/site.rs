@@ -7,9 +7,13 @@ use crate::error::{Error, ErrorKind};
 use crate::invalidation::{Invalidations, MAX_TAGS, Tags, check_tag};
 use crate::lifetime::Lifetime;
 use crate::options::{Options, RouteOptions};
+use crate::owner::Owner;
 use crate::render::Renderer;
 use crate::route::{Params, Pattern};
 use crate::sync::RwLock;
+
+/// An owner and its renderer.
+type Renders = (Arc<Owner>, Arc<dyn Renderer>);
 
 /// A route.
 pub(crate) struct Route {
@@ -26,8 +30,8 @@ pub(crate) struct Route {
     pub(crate) listed: Vec<String>,
     /// Where only listed paths are served.
     closed: Option<HashSet<String>>,
-    /// Taken away when the cache closes: a callback may keep the cache alive.
-    renderer: RwLock<Option<Arc<dyn Renderer>>>,
+    /// Of each owner that has added it. Taken away when that closes: a callback may keep the cache alive.
+    renderers: RwLock<Vec<Renders>>,
 }
 
 impl Route {
@@ -36,7 +40,6 @@ impl Route {
         options: RouteOptions,
         defaults: &Options,
         inv: &Invalidations,
-        renderer: Arc<dyn Renderer>,
     ) -> Result<Route, Error> {
         let pattern = Pattern::parse(pattern)?;
         if options.tags.len() > MAX_TAGS {
@@ -75,13 +78,13 @@ impl Route {
             vary,
             listed,
             closed: (!options.dynamic_params).then_some(seen),
-            renderer: RwLock::new(Some(renderer)),
+            renderers: RwLock::new(Vec::new()),
             pattern,
         })
     }
 
-    /// The same route for another cache's engine.
-    pub(crate) fn again(&self, inv: &Invalidations, renderer: Arc<dyn Renderer>) -> Route {
+    /// The same route for another cache's engine, without renderers.
+    pub(crate) fn again(&self, inv: &Invalidations) -> Route {
         Route {
             pattern: self.pattern.clone(),
             revalidate: self.revalidate,
@@ -92,7 +95,7 @@ impl Route {
             vary: self.vary.clone(),
             listed: self.listed.clone(),
             closed: self.closed.clone(),
-            renderer: RwLock::new(Some(renderer)),
+            renderers: RwLock::new(Vec::new()),
         }
     }
 
@@ -101,12 +104,76 @@ impl Route {
         self.closed.as_ref().is_none_or(|listed| listed.contains(path))
     }
 
-    pub(crate) fn renderer(&self) -> Option<Arc<dyn Renderer>> {
-        self.renderer.read().clone()
+    /// Whether it was added by this very pattern.
+    pub(crate) fn is_for(&self, pattern: &Pattern) -> bool {
+        self.pattern.text() == pattern.text()
     }
 
-    pub(crate) fn drop_renderer(&self) {
-        let taken = self.renderer.write().take();
+    /// `Conflict` where the options of another owner's route for the same pattern are not the same.
+    pub(crate) fn check_same(&self, other: &Route) -> Result<(), Error> {
+        let tags = self.tags.iter().map(|tag| tag.name());
+        let differs = if self.revalidate != other.revalidate {
+            "revalidate"
+        } else if self.expire != other.expire {
+            "expire"
+        } else if self.timeout != other.timeout {
+            "timeout"
+        } else if !tags.eq(other.tags.iter().map(|tag| tag.name())) {
+            "tags"
+        } else if self.query != other.query {
+            "query"
+        } else if self.vary != other.vary {
+            "vary"
+        } else if self.listed != other.listed {
+            "static_params"
+        } else if self.closed.is_some() != other.closed.is_some() {
+            "dynamic_params"
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(
+            ErrorKind::Conflict,
+            format!(
+                "{differs} of \"{}\" must be the same for all who share the cache; it was added before with another one",
+                self.pattern.text()
+            ),
+        ))
+    }
+
+    pub(crate) fn add_renderer(&self, owner: &Arc<Owner>, renderer: Arc<dyn Renderer>) {
+        self.renderers.write().push((owner.clone(), renderer));
+    }
+
+    pub(crate) fn is_of(&self, owner: &Arc<Owner>) -> bool {
+        self.renderer(owner).is_some()
+    }
+
+    pub(crate) fn renderer(&self, owner: &Arc<Owner>) -> Option<Arc<dyn Renderer>> {
+        let renderers = self.renderers.read();
+        renderers.iter().find(|(o, _)| Arc::ptr_eq(o, owner)).map(|(_, r)| r.clone())
+    }
+
+    /// Who renders for this owner: itself if it can, else who has least to do.
+    pub(crate) fn runner(&self, asks: &Arc<Owner>) -> Option<Arc<Owner>> {
+        let renderers = self.renderers.read();
+        let owners = || renderers.iter().map(|(owner, _)| owner).filter(|o| !o.is_closed());
+        let itself = owners().find(|o| Arc::ptr_eq(o, asks));
+        itself.or_else(|| owners().min_by_key(|o| o.busy())).cloned()
+    }
+
+    pub(crate) fn has_renderers(&self) -> bool {
+        !self.renderers.read().is_empty()
+    }
+
+    /// To be dropped with no lock held.
+    pub(crate) fn remove_renderer(&self, owner: &Arc<Owner>) -> Option<Arc<dyn Renderer>> {
+        let mut renderers = self.renderers.write();
+        let place = renderers.iter().position(|(o, _)| Arc::ptr_eq(o, owner))?;
+        Some(renderers.remove(place).1)
+    }
+
+    pub(crate) fn drop_renderers(&self) {
+        let taken = std::mem::take(&mut *self.renderers.write());
         drop(taken);
     }
 }

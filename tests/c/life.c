@@ -424,11 +424,57 @@ static void nested(void) {
   CHECK(freed == 4);
 }
 
+/* --- two owners of one cache --- */
+
+static void render_name(void *user_data, isr_render *job) {
+  const char *name = user_data;
+  OK(isr_render_complete(job, isr_result_new(name, strlen(name))));
+}
+
+static isr_cache *join(double max_bytes, isr_status expected) {
+  isr_cache *cache = NULL;
+  isr_options *options = isr_options_new();
+  OK(isr_options_set_text(options, "name", ISR_STR("owners")));
+  OK(isr_options_set_number(options, "max_bytes", max_bytes));
+  STATUS(expected, isr_cache_open(ISR_ABI_VERSION, options, &cache));
+  isr_options_free(options);
+  return cache;
+}
+
+static void expect_body(isr_cache *cache, const char *path, isr_cache_word word, const char *body) {
+  isr_answer *answer = NULL;
+  OK(get(cache, path, &answer));
+  CHECK(isr_answer_cache(answer) == word && same_bytes(isr_page_body(isr_answer_page(answer)), body));
+  OK(isr_answer_unref(answer));
+}
+
+static void owners(void) {
+  char one[] = "one", two[] = "two";
+  isr_cache *first = join(1e6, ISR_STATUS_OK), *second = join(1e6, ISR_STATUS_OK);
+  join(2e6, ISR_STATUS_CONFLICT);
+  SAYS("max_bytes must be the same");
+  OK(isr_cache_add_route(first, ISR_STR("/[id]"), NULL, render_name, one, NULL));
+  OK(isr_cache_add_route(second, ISR_STR("/[id]"), NULL, render_name, two, NULL));
+  freed = 0;
+  add(first, "/of/[first]", NULL, render_itself);
+  expect_body(first, "/1", ISR_CACHE_WORD_MISS, "one");
+  expect_body(second, "/1", ISR_CACHE_WORD_HIT, "one");
+  OK(isr_cache_close(first, 5, NULL));
+  isr_cache_free(first);
+  CHECK(calls(&freed) == 1); /* with its owner */
+  isr_answer *answer = NULL;
+  STATUS(ISR_STATUS_NO_ROUTE, get(second, "/of/1", &answer));
+  expect_body(second, "/1", ISR_CACHE_WORD_HIT, "one");
+  expect_body(second, "/2", ISR_CACHE_WORD_MISS, "two");
+  isr_cache_free(second);
+}
+
 int main(void) {
   second_completion();
   failures();
   late_completion();
   nested();
+  owners();
   a_success_leaves_the_last_error();
   puts("life: ok");
   return 0;

@@ -78,14 +78,21 @@ let lastCache = 0;
  * A cache of rendered pages (incremental static regeneration).
  *
  * Whatever waits, waits off the event loop; callbacks run on it. A cache keeps the process alive only while answers are
- * awaited or renders run. It belongs to the isolate (main thread or worker) that made it. Every error is an
- * {@link IsrError}.
+ * awaited or renders run. Every error is an {@link IsrError}.
+ *
+ * This object belongs to the isolate (main thread or worker) that made it. Isolates of one process that open the same
+ * `directory`, or the same `name`, share one cache: its memory, renders, invalidations, places and counters. Each adds the
+ * routes, with the same options; a page is rendered by the isolate that asks where it has the route, else by another one.
+ * When one closes or ends, its renders do; others that wait for one of them have it begun again in their own.
  */
 export class Cache {
   readonly #owner: Owner;
   readonly #native: NativeCache;
 
-  /** Opens a cache. Throws `invalid_argument` for an unknown option or a value out of its range. */
+  /**
+   * Opens a cache. Throws `invalid_argument` for an unknown option or a value out of its range, `conflict` for one that is
+   * not as another isolate gave it for the same cache.
+   */
   constructor(options?: CacheOptions) {
     const { named, clock, onFailure, onTrouble } = cacheOptions(options);
     const id = ++lastCache;
@@ -98,7 +105,7 @@ export class Cache {
    * Adds a route. `render` is called with a job for each page that has to be rendered, for several pages at a time.
    *
    * Throws `invalid_argument` for a malformed pattern or option, `invalid_tag`, `invalid_path` for a static path that cannot
-   * be, `conflict` where a route matches the same paths, `closed`.
+   * be, `conflict` where a route matches the same paths or another isolate gave it other options, `closed`.
    */
   page<P extends string>(pattern: P, render: Render<P>): this;
   page<P extends string>(pattern: P, options: RouteOptions, render: Render<P>): this;
@@ -298,12 +305,12 @@ export class Cache {
     return typeof token === 'string' && guard(() => this.#native.verifyDraft(token));
   }
 
-  /** Counters since the cache was opened. */
+  /** Counters since the cache was opened, of all isolates that share it. */
   stats(): Stats {
     return record(guard(() => this.#native.stats()).map(({ name, value }) => [name, value] as const));
   }
 
-  /** What runs and waits at this moment. */
+  /** What runs and waits at this moment, of all isolates that share the cache. */
   activity(): Activity {
     return guard(() => this.#native.activity());
   }
@@ -312,7 +319,7 @@ export class Cache {
    * Closes: new calls get `closed`, queued renders fail with it, running ones may finish within `timeout` seconds (default
    * 10); what still runs then is given up. Resolves to whether all ended in time, the cache's own threads included; with 0 it
    * does not wait for those. Calling it again is harmless. Not from
-   * within a render, which would wait for itself.
+   * within a render, which would wait for itself. Where other isolates share the cache, it goes on for them.
    */
   async close(options?: { timeout?: number | undefined }): Promise<boolean> {
     const { timeout = CLOSE_TIMEOUT } = known('close options', options, ['timeout']);

@@ -9,7 +9,7 @@
  * - `busy`: `maxQueue` renders wait already
  * - `invalid_tag`: a tag is empty, longer than 256 bytes, has a control byte, or is one too many
  * - `invalid_argument`: an argument is wrong; the message names the value and the rule
- * - `conflict`: a route with another pattern matches the same paths
+ * - `conflict`: a route with another pattern matches the same paths, or an option is not as others gave it who share the cache
  * - `closed`: the cache is closed
  * - `finished`: the job was finished before
  * - `internal`: a fault inside the library; please report it

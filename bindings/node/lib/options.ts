@@ -6,6 +6,12 @@ import type { Named, NativeClock, NativeRoute } from './native.js';
 
 /** Options of a cache. Seconds are numbers, `false` is never or no limit. */
 export interface CacheOptions {
+  /**
+   * Names the cache in its process: all that open this name there, in whatever worker thread, share one cache and must give
+   * the same options (`conflict` otherwise); see {@link Cache}. Default: the `directory` with the `deployment`, and without a
+   * directory a cache of one's own.
+   */
+  name?: string | undefined;
   /** Separates builds: another deployment's pages are never served. Default empty. */
   deployment?: string | undefined;
   /** Bytes of memory for pages and data entries, the engine's own cost included. Default 256 MiB. */
@@ -37,8 +43,9 @@ export interface CacheOptions {
   /** Encodings in which pages are kept beside the plain one. Default none. */
   precompress?: readonly ('br' | 'gzip' | 'zstd')[] | undefined;
   /**
-   * Where pages, data entries and invalidations are kept over restarts, and shared with all processes and workers of the
-   * machine that open the same directory. Made if it is not there. Default none: memory alone.
+   * Where pages, data entries and invalidations are kept over restarts, and shared with all processes of the machine that
+   * open the same directory. Made if it is not there. Default none: memory alone. In one process it is one cache, as if the
+   * directory were its `name`.
    */
   directory?: string | undefined;
   /** Bytes of the directory's disk for pages and data entries; whole blocks of 4 KiB count. Default 16 GiB. */

@@ -23,7 +23,7 @@ use crate::isolate::{Isolate, Kept, Shared};
 use crate::job::{JsLoader, NativeContext, RouteRenderer};
 use crate::page::{JsPeek, NativeAnswer, NativeData};
 
-/// A cache of one isolate.
+/// An isolate's part of a cache.
 #[napi]
 pub struct NativeCache {
     shared: Arc<Shared>,
@@ -123,7 +123,7 @@ impl NativeCache {
             options.on_trouble = Some(OnTrouble(Arc::new(move |error: &Error| {
                 told.push(Event::Trouble { cache: id, error: error.clone() });
             })));
-            Cache::open(options).map_err(|e| in_camel_case(&e))
+            Cache::open_shared(options).map_err(|e| in_camel_case(&e))
         });
         let cache = opened.map_err(|e| error::throw(env, &shared, &e))?;
         shared.add_cache(&cache);
@@ -137,7 +137,8 @@ impl NativeCache {
     pub fn add_route(&self, env: &Env, index: u32, pattern: String, route: JsRoute) -> Result<()> {
         let renderer = RouteRenderer { shared: self.shared.clone(), cache: self.id, route: index };
         let added = route_options(route)
-            .and_then(|options| self.cache.add_route(&pattern, options, Arc::new(renderer)));
+            .and_then(|options| self.cache.add_route(&pattern, options, Arc::new(renderer)))
+            .map_err(|e| in_camel_case(&e));
         self.check(env, added)
     }
 

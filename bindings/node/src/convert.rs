@@ -165,9 +165,10 @@ pub(crate) fn options(named: Vec<JsOption>) -> Result<Options, Error> {
     Ok(options)
 }
 
-/// An error about options that names them as JavaScript does.
+/// An error about options of a cache or a route that names them as JavaScript does.
 pub(crate) fn in_camel_case(error: &Error) -> Error {
-    let snake = Options::NAMES.iter().filter(|name| name.contains('_'));
+    let names = Options::NAMES.iter().chain(&["static_params", "dynamic_params"]);
+    let snake = names.filter(|name| name.contains('_'));
     let message =
         snake.fold(error.message().to_string(), |m, name| m.replace(name, &camel_case(name)));
     Error::new(error.kind(), message)

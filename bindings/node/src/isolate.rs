@@ -152,22 +152,20 @@ impl Shared {
 
     fn is_busy(&self) -> bool {
         let caches: Vec<Cache> = self.caches.lock().iter().filter_map(WeakCache::upgrade).collect();
-        caches.iter().any(|cache| {
-            let activity = cache.activity();
-            activity.queued > 0 || activity.running > 0
-        })
+        caches.iter().any(Cache::is_busy)
     }
 
     /// The isolate ends: nothing of it may leave others waiting.
     fn end(&self) {
-        let events = self.queue.lock().take();
-        let jobs = std::mem::take(&mut *self.jobs.lock());
         let caches = std::mem::take(&mut *self.caches.lock());
-        events.into_iter().flatten().for_each(Event::abandon);
-        jobs.into_values().for_each(Job::abandon);
+        // First: what another isolate waits for begins again there, once it is given up by who has closed.
         for cache in caches.iter().filter_map(WeakCache::upgrade) {
             cache.close(Duration::ZERO);
         }
+        let events = self.queue.lock().take();
+        let jobs = std::mem::take(&mut *self.jobs.lock());
+        events.into_iter().flatten().for_each(Event::abandon);
+        jobs.into_values().for_each(Job::abandon);
     }
 }
 
@@ -223,8 +221,13 @@ impl Isolate {
     #[napi(catch_unwind)]
     pub fn next(&self, env: &Env) -> Result<Option<JsEvent>> {
         let Some(event) = self.shared.pop() else { return Ok(None) };
-        if matches!(event, Event::Done { .. }) {
-            self.shared.pending.fetch_sub(1, Ordering::Relaxed);
+        match event {
+            Event::Done { .. } => {
+                self.shared.pending.fetch_sub(1, Ordering::Relaxed);
+            }
+            // It may be for another isolate, and this one may have nothing else to do.
+            Event::Render { .. } | Event::Load { .. } => self.shared.hold(env),
+            _ => {}
         }
         event.into_js(env, &self.shared).map(Some)
     }

@@ -35,6 +35,7 @@ test('options of a cache', () => {
     precompress: ['br', 'gzip', 'zstd'],
     maxDiskBytes: 1 << 20,
     durable: true,
+    name: 'arguments',
     clock: undefined,
     onFailure: () => {},
     onTrouble: () => {},
@@ -54,6 +55,7 @@ test('options of a cache', () => {
     directory: ['', '\ud800', 7, true],
     maxDiskBytes: [-1, 0.5, '8'],
     durable: [1, 0, 'true', null],
+    name: ['', 7, false, ['a'], '\ud800'],
     onFailure: [null, {}, 'x', true],
     onTrouble: [null, {}, 'x', true],
   };

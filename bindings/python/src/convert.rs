@@ -141,7 +141,9 @@ fn number(what: &str, value: &Bound<'_, PyAny>) -> PyResult<f64> {
 /// The value of an option of the cache. Which Python type each one takes is said here, which values the core says.
 pub fn option(name: &str, value: &Bound<'_, PyAny>) -> PyResult<OptionValue> {
     match name {
-        "deployment" | "draft_secret" => Ok(OptionValue::Text(text(name, value)?.to_string())),
+        "deployment" | "draft_secret" | "name" => {
+            Ok(OptionValue::Text(text(name, value)?.to_string()))
+        }
         "storable_statuses" => {
             list_of(name, "int", value, |item| item.is_exact_instance_of::<PyInt>())
         }

@@ -62,6 +62,7 @@ def test_every_option_is_taken(tmp_path: Path) -> None:
         "directory": tmp_path,
         "max_disk_bytes": 1 << 20,
         "durable": True,
+        "name": "test of all options",
     }
     assert set(options) == set(_libisr.OPTIONS)
     with libisr.Cache(**options) as cache:
@@ -417,7 +418,7 @@ def wrong_calls() -> dict[str, tuple[Callable[[libisr.Cache], object], type[Exce
         "result redirect headers": (lambda c: module.redirect("/", headers="a"), type_, "headers must be a dict"),
         "result redirect twice": (lambda c: module.redirect("/", headers={"Location": "/"}), invalid, "location"),
         "cache unknown": (lambda c: module.Cache(size=1), invalid, 'unknown option "size"; known are deployment'),
-        "cache unknown clock": (lambda c: module.Cache(size=1), invalid, "durable, on_trouble, clock"),
+        "cache unknown clock": (lambda c: module.Cache(size=1), invalid, "durable, name, on_trouble, clock"),
         "cache threads": (lambda c: module.Cache(threads=0), invalid, "threads"),
         "cache jitter": (lambda c: module.Cache(backoff_jitter=2), invalid, "backoff_jitter"),
         "cache type": (

@@ -132,7 +132,8 @@ impl Engine {
         if watched.closed {
             return Err(done);
         }
-        let mut flight = Flight::new(self, ask.what.clone(), Reason::Miss, Seat::None);
+        let mut flight =
+            Flight::new(self, ask.by.owner().clone(), ask.what.clone(), Reason::Miss, Seat::None);
         flight.elsewhere = Some(lease);
         let flight = Arc::new(flight);
         self.refresh(&flight);
@@ -175,6 +176,7 @@ impl Engine {
             std::mem::take(&mut *flight.waiters.lock())
         };
         links::clear(flight);
+        flight.busy.lock().take();
         for waiter in waiters {
             match &ended {
                 Ended::Failed(error) => self.settle_failure(waiter, flight, error, &found),

@@ -8,13 +8,14 @@ use crate::clock::Time;
 use crate::engine::lookup::Found;
 use crate::engine::result::Outcome;
 use crate::engine::run::Inside;
-use crate::engine::{Engine, Step};
+use crate::engine::{Engine, Step, closed_error};
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Ask, Done, Flight, Link, Purpose, Seat, Shard, Waiter, What, finished_error};
 use crate::lanes::Lane;
 use crate::lifetime::Lifetime;
 use crate::links;
 use crate::memory::Inserted;
+use crate::owner::Owner;
 use crate::page::{Page, PageResult};
 use crate::policy;
 use crate::store::Saved;
@@ -136,9 +137,18 @@ impl Engine {
         for waiter in waiters {
             match &recorded {
                 Recorded::Page { .. } => self.settle(waiter, flight, &recorded, now),
+                // Because its owner closes; others have theirs.
+                Recorded::Failed(error)
+                    if error.kind() != ErrorKind::Timeout
+                        && flight.owner.is_closed()
+                        && !waiter.ask.by.owner().is_closed() =>
+                {
+                    self.ask_again(waiter);
+                }
                 Recorded::Failed(error) => self.settle_failure(waiter, flight, error, &found),
             }
         }
+        flight.busy.lock().take();
         self.in_flight.end();
         true
     }
@@ -207,6 +217,8 @@ impl Engine {
         }
         if error.kind() == ErrorKind::Timeout {
             self.counters.render_timeouts.add();
+        } else if flight.owner.is_closed() {
+            return;
         }
         self.note_failure(shard, flight, error, found);
     }
@@ -255,15 +267,9 @@ impl Engine {
             if !led {
                 continue;
             }
-            let others: Vec<Waiter> = {
-                let _shard = self.table.lock(load.key());
-                load.joinable.store(false, Ordering::SeqCst);
-                let mut waiters = load.waiters.lock();
-                let (own, others) = std::mem::take(&mut *waiters).into_iter().partition(|w| w.owns);
-                *waiters = own;
-                others
-            };
-            for waiter in others {
+            // Before: whoever comes after does not wait for it.
+            load.joinable.store(false, Ordering::SeqCst);
+            for waiter in self.take_waiters(&load, |w| !w.owns) {
                 self.ask_again(waiter);
             }
             self.abandon_loads_of(&load);
@@ -332,6 +338,25 @@ impl Engine {
             State::Stale => Ok(self.stored_answer(&stored, CacheWord::Stale, now)),
             _ => self.last_good(Some(&stored), now).ok_or_else(|| error.clone()),
         }
+    }
+
+    /// An owner has closed: whatever it still waits for goes on without it.
+    pub(crate) fn dismiss_waiters(self: &Arc<Self>, owner: &Arc<Owner>) {
+        let is_its = |waiter: &Waiter| Arc::ptr_eq(waiter.ask.by.owner(), owner);
+        for flight in self.table.all() {
+            for waiter in self.take_waiters(&flight, is_its) {
+                self.tell(waiter, Err(closed_error()));
+            }
+        }
+    }
+
+    /// Those who wait for a flight and are chosen.
+    fn take_waiters(&self, flight: &Flight, chosen: impl Fn(&Waiter) -> bool) -> Vec<Waiter> {
+        let _shard = self.table.lock(flight.key());
+        let mut waiters = flight.waiters.lock();
+        let (taken, left) = std::mem::take(&mut *waiters).into_iter().partition(chosen);
+        *waiters = left;
+        taken
     }
 
     pub(crate) fn ask_again(self: &Arc<Self>, waiter: Waiter) {

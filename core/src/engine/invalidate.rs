@@ -49,7 +49,6 @@ impl Engine {
         paths: &[&str],
         kind: Option<PathType>,
     ) -> Result<bool, Error> {
-        self.check_open()?;
         let places = paths.iter().map(|p| Place::parse(p, kind)).collect::<Result<Vec<_>, _>>()?;
         let subjects: Vec<Subject<'_>> = places.iter().map(Place::subject).collect();
         self.inv.invalidate_places(&subjects, self.clock.now());
@@ -64,7 +63,6 @@ impl Engine {
     }
 
     pub(crate) fn revalidate_tag(&self, tags: &[&str], options: TagOptions) -> Result<(), Error> {
-        self.check_open()?;
         for tag in tags {
             check_tag(tag)?;
         }
@@ -84,7 +82,6 @@ impl Engine {
     }
 
     pub(crate) fn remove(&self, paths: &[&str]) -> Result<(), Error> {
-        self.check_open()?;
         let paths = paths
             .iter()
             .map(|p| match Pattern::looks_like_pattern(p) {

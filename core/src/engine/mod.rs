@@ -22,15 +22,15 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use crate::answer::Answer;
-use crate::clock::Clock;
+use crate::clock::{Clock, Time};
 use crate::draft;
 use crate::engine::elsewhere::Elsewhere;
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Ask, Done, Flight, FlightTable, What};
-use crate::fork::{self, ForChildren};
 use crate::invalidation::Invalidations;
 use crate::memory::Memory;
 use crate::options::{Options, RouteOptions};
+use crate::owner::{Owner, Owners};
 use crate::page::Page;
 use crate::pool::Pool;
 use crate::render::Renderer;
@@ -46,6 +46,7 @@ pub(crate) use prerender::prerender;
 pub(crate) use run::Flown;
 
 pub(crate) struct Engine {
+    pub(crate) owners: Arc<Owners>,
     pub(crate) options: Options,
     pub(crate) clock: Clock,
     pub(crate) inv: Invalidations,
@@ -56,9 +57,7 @@ pub(crate) struct Engine {
     open_trouble: Option<Troubles>,
     elsewhere: Arc<Elsewhere>,
     pub(crate) routes: RwLock<Router<Arc<Route>>>,
-    /// The same, as a forked child reads them.
-    added: ForChildren<(Arc<Route>, Arc<dyn Renderer>)>,
-    /// Grows with each route: what was matched before must be matched again.
+    /// Grows with each route that comes or goes: what was matched before must be matched again.
     routes_version: AtomicU32,
     table: FlightTable,
     pub(crate) pool: Arc<Pool<Flown>>,
@@ -97,26 +96,26 @@ pub(crate) enum Step {
 }
 
 impl Engine {
-    pub(crate) fn open(options: Options) -> Result<Arc<Engine>, Error> {
-        options.check()?;
-        fork::install()
-            .map_err(|e| Error::new(ErrorKind::Internal, format!("pthread_atfork failed: {e}")))?;
+    /// With its first owner.
+    pub(crate) fn open(mut options: Options, owner: Arc<Owner>) -> Result<Arc<Engine>, Error> {
+        let owners = Owners::new(owner);
+        options.on_trouble = Some(owners.on_trouble());
         let found = open_directory(&options)?;
         let own_secret = || match &found {
             Directory::Opened(opened) => opened.store.draft_secret(),
             _ => draft::random_secret(),
         };
         let draft_secret = options.draft_secret.clone().unwrap_or_else(own_secret);
-        let engine = Engine::new(options, found, draft_secret, 0);
-        engine.tell_open_trouble();
-        Ok(engine)
+        Ok(Engine::new(options, owners, found, draft_secret, 0))
     }
 
-    /// The engine of a forked child, with what was opened and added in the parent. Of the parent's it only reads what needs no
+    /// The engine of a forked child, with what was opened in the parent and no routes. Of the parent's it only reads what needs no
     /// lock: who held one at the fork will never release it.
     /// With `closed` it is closed at once, as it is where the parent's is.
-    pub(crate) fn after_fork(parent: &Engine, closed: bool) -> Arc<Engine> {
-        let options = parent.options.clone();
+    pub(crate) fn after_fork(parent: &Engine, owner: Arc<Owner>, closed: bool) -> Arc<Engine> {
+        let owners = Owners::new(owner);
+        let on_trouble = Some(owners.on_trouble());
+        let options = Options { on_trouble, ..parent.options.clone() };
         // The thread that forked has the parent's random numbers before it.
         if let Some(seed) = draft::random_secret().first_chunk() {
             fastrand::seed(u64::from_le_bytes(*seed));
@@ -128,23 +127,16 @@ impl Engine {
         };
         // With a directory its log tells what was invalidated; whether that can be read is not known to be the same here.
         let inherited = if parent.store.is_some() { AFTER_ALL } else { parent.inv.now() };
-        let engine = Engine::new(options, found, parent.draft_secret.clone(), inherited);
+        let engine = Engine::new(options, owners, found, parent.draft_secret.clone(), inherited);
         if is_closed {
             engine.close(Duration::ZERO);
-            return engine;
-        }
-        // SAFETY: the parent's list is taken when its cache is closed, which nobody does in the child.
-        let added = unsafe { parent.added.all() };
-        for (route, renderer) in added {
-            // They fitted together in the parent.
-            let _ =
-                engine.insert_route(route.again(&engine.inv, renderer.clone()), renderer.clone());
         }
         engine
     }
 
     fn new(
         options: Options,
+        owners: Arc<Owners>,
         found: Directory,
         draft_secret: Vec<u8>,
         inherited: u64,
@@ -156,6 +148,7 @@ impl Engine {
             Directory::Trouble(troubles) => (None, Some(troubles)),
         };
         let engine = Arc::new(Engine {
+            owners,
             open_trouble,
             draft_secret,
             store: opened.as_ref().map(|o| o.store.clone()),
@@ -163,7 +156,6 @@ impl Engine {
             inv: Invalidations::new(options.max_invalidations, inherited, opened),
             memory: Memory::new(options.max_bytes, options.max_variants),
             routes: RwLock::new(Router::new()),
-            added: ForChildren::default(),
             routes_version: AtomicU32::new(1),
             table: FlightTable::new(),
             pool: Arc::new(Pool::new(options.threads, options.max_queue)),
@@ -181,37 +173,68 @@ impl Engine {
         engine
     }
 
-    /// Tells of a directory that could not be opened. Not before the engine can be asked, which the listener may do.
-    pub(crate) fn tell_open_trouble(&self) {
-        if let Some(troubles) = &self.open_trouble {
-            troubles.deliver();
-        }
+    /// What each owner is to be told of a directory that could not be opened.
+    pub(crate) fn open_trouble(&self) -> Vec<Error> {
+        self.open_trouble.as_ref().map_or_else(Vec::new, Troubles::untold)
     }
 
     pub(crate) fn add_route(
         &self,
+        owner: &Arc<Owner>,
         pattern: &str,
         options: RouteOptions,
         renderer: Arc<dyn Renderer>,
     ) -> Result<(), Error> {
-        self.check_open()?;
-        let route = Route::new(pattern, options, &self.options, &self.inv, renderer.clone())?;
-        self.insert_route(route, renderer)
+        let route = Route::new(pattern, options, &self.options, &self.inv)?;
+        self.insert_route(owner, route, renderer)
     }
 
-    fn insert_route(&self, route: Route, renderer: Arc<dyn Renderer>) -> Result<(), Error> {
-        let route = Arc::new(route);
+    /// Adds a route of an owner; where another one has added the same, a renderer.
+    pub(crate) fn insert_route(
+        &self,
+        owner: &Arc<Owner>,
+        route: Route,
+        renderer: Arc<dyn Renderer>,
+    ) -> Result<(), Error> {
         let mut routes = self.routes.write();
         // What is added after the close would keep its renderer.
-        self.check_open()?;
-        routes.insert(route.pattern.clone(), route.clone())?;
-        self.routes_version.fetch_add(1, Ordering::Release);
-        self.added.push((route, renderer));
+        owner.check_open()?;
+        let there = routes.with_identity(route.pattern.identity());
+        let route = match there.filter(|r| r.is_for(&route.pattern) && !r.is_of(owner)) {
+            Some(there) => {
+                there.check_same(&route)?;
+                there.clone()
+            }
+            None => {
+                let route = Arc::new(route);
+                routes.insert(route.pattern.clone(), route.clone())?;
+                self.routes_version.fetch_add(1, Ordering::Release);
+                route
+            }
+        };
+        route.add_renderer(owner, renderer.clone());
+        owner.added.push((route, renderer));
         Ok(())
     }
 
-    pub(crate) fn check_open(&self) -> Result<(), Error> {
-        if self.is_closed() { Err(closed_error()) } else { Ok(()) }
+    /// The routes of an owner go, if they are of no other.
+    fn remove_routes(&self, owner: &Arc<Owner>) {
+        let mut gone = Vec::new();
+        {
+            let mut routes = self.routes.write();
+            let mut left = Router::new();
+            for (pattern, route) in routes.iter() {
+                gone.extend(route.remove_renderer(owner));
+                if route.has_renderers() {
+                    // They fitted together before.
+                    let _ = left.insert(pattern.clone(), route.clone());
+                }
+            }
+            *routes = left;
+            self.routes_version.fetch_add(1, Ordering::Release);
+        }
+        // Dropped here, for that may call into the cache.
+        drop((gone, owner.added.take()));
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -245,7 +268,38 @@ impl Engine {
         }
     }
 
-    pub(crate) fn close(self: &Arc<Self>, timeout: Duration) -> bool {
+    /// An owner leaves; the last one closes the engine. See [`Cache::close`](crate::Cache::close).
+    pub(crate) fn leave(self: &Arc<Self>, owner: &Arc<Owner>, timeout: Duration) -> bool {
+        let first = owner.close();
+        if self.owners.leave(owner) {
+            let in_time = self.close(timeout);
+            owner.added.take();
+            return in_time;
+        }
+        if first {
+            self.remove_routes(owner);
+            for flight in self.flights_of(owner) {
+                self.withdraw(&flight);
+            }
+        }
+        // A callback that waited for its own end would wait in vain.
+        let timeout = if run::is_inside(self) { Duration::ZERO } else { timeout };
+        let end = Clock::system().steady().plus(timeout.into());
+        let in_time = owner.wait_until_idle(timeout);
+        for flight in self.flights_of(owner) {
+            // Finished by itself in the meantime: then there is nothing to give up.
+            let _ = self.fail(&flight, closed_error());
+        }
+        self.dismiss_waiters(owner);
+        // A render may be over while its callback has not returned.
+        in_time && owner.wait_until_idle(left_until(end, timeout))
+    }
+
+    fn flights_of(&self, owner: &Arc<Owner>) -> impl Iterator<Item = Arc<Flight>> {
+        self.table.all().into_iter().filter(|flight| Arc::ptr_eq(&flight.owner, owner))
+    }
+
+    fn close(self: &Arc<Self>, timeout: Duration) -> bool {
         let first = !self.closed.swap(true, Ordering::SeqCst);
         if first {
             // From here on there are no hits. With the lock that whoever adds a route holds.
@@ -270,15 +324,11 @@ impl Engine {
             }
             self.timers.close();
             for (_, route) in self.routes.read().iter() {
-                route.drop_renderer();
+                route.drop_renderers();
             }
-            self.added.take();
         }
         // A render may be over while its callback has not returned.
-        let left = || {
-            let left = end.since(Clock::system().steady()).nanos();
-            left.map_or(timeout, Duration::from_nanos)
-        };
+        let left = || left_until(end, timeout);
         let (pool, timers) = (self.pool.join(left()), self.timers.join(left()));
         let elsewhere = self.elsewhere.join(left());
         self.inv.close();
@@ -287,6 +337,11 @@ impl Engine {
         self.memory.clear();
         in_time && pool && timers && elsewhere && store
     }
+}
+
+/// What is left of a timeout.
+fn left_until(end: Time, timeout: Duration) -> Duration {
+    end.since(Clock::system().steady()).nanos().map_or(timeout, Duration::from_nanos)
 }
 
 impl Uses for Engine {

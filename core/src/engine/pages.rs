@@ -13,6 +13,7 @@ use crate::invalidation::{Names, Tags};
 use crate::lanes::Lane;
 use crate::lifetime::Lifetime;
 use crate::links;
+use crate::owner::{Busy, Owner};
 use crate::page::{Page, Parts};
 use crate::policy::{self, Judged};
 use crate::pool::Priority;
@@ -101,14 +102,10 @@ impl Engine {
     ) -> Result<Arc<Target>, Error> {
         // Read before the close can change it: what comes after that is never a hit.
         let routes_version = self.routes_version.load(Ordering::Acquire);
-        self.check_open()?;
         let canonical = canonical(path)?;
         let routes = self.routes.read();
         let Some(found) = routes.find(&canonical.path) else {
-            return Err(Error::new(
-                ErrorKind::NoRoute,
-                format!("no route matches \"{}\"", canonical.path),
-            ));
+            return Err(no_route(&canonical.path));
         };
         let route = found.value.clone();
         let params = found.params;
@@ -131,11 +128,13 @@ impl Engine {
 
     pub(crate) fn page_ask(
         &self,
+        owner: &Arc<Owner>,
         target: Arc<Target>,
         purpose: Purpose,
         within: Option<&Context>,
     ) -> Ask {
         Ask {
+            by: Busy::new(owner),
             what: What::Page(target),
             purpose,
             asked: self.inv.now(),
@@ -152,7 +151,7 @@ impl Engine {
         mut ask: Ask,
         done: Option<Done>,
     ) -> Step {
-        if let Err(error) = self.check_open() {
+        if let Err(error) = ask.by.owner().check_open() {
             return Step::Ready(Err(error), done);
         }
         if !target.route.serves(&target.path) {
@@ -216,7 +215,7 @@ impl Engine {
             (_, State::Fresh) => answer(if ask.is_again() { word } else { CacheWord::Hit }),
             (Purpose::Prefetch, _) => answer(CacheWord::Stale),
             (_, State::Stale) => {
-                self.regenerate_in_background(target, shard, found, s, now);
+                self.regenerate_in_background(ask.by.owner(), target, shard, found, s, now);
                 answer(if ask.is_again() { word } else { CacheWord::Stale })
             }
             _ if ask.is_again() && self.answers_nevertheless(ask, s, now) => answer(word),
@@ -233,6 +232,7 @@ impl Engine {
 
     fn regenerate_in_background(
         self: &Arc<Self>,
+        asks: &Arc<Owner>,
         target: &Arc<Target>,
         shard: &mut Shard,
         found: &Found,
@@ -245,11 +245,12 @@ impl Engine {
         if runs || !matches!(self.back_off(shard, &target.key, names, now), BackOff::No) {
             return;
         }
+        let Some(owner) = target.route.runner(asks) else { return };
         let newer = |epoch: u64| epoch == 0 || epoch > started;
         let Claim::Ours(lease) = self.claim(found, target.route.timeout, None, newer) else {
             return;
         };
-        let flight = Arc::new(self.page_flight(target, Reason::Stale, Some(s)));
+        let flight = Arc::new(self.page_flight(owner, target, Reason::Stale, Some(s)));
         *flight.lease.lock() = lease;
         match self.admit(&flight, Priority::Background) {
             Ok(()) => shard.add(flight),
@@ -269,6 +270,10 @@ impl Engine {
         stored: Option<Stored>,
         now: Time,
     ) -> Result<Step, (Ask, Option<Done>)> {
+        // One that closes lets go of all who wait by then, shard by shard.
+        if let Err(error) = ask.by.owner().check_open() {
+            return Ok(Step::Ready(Err(error), done));
+        }
         let names = self.names(target, stored.as_ref());
         let trouble = shard.troubles.get(&target.key).cloned();
         let unshared = trouble.as_ref().is_some_and(|t| t.unshared);
@@ -304,6 +309,9 @@ impl Engine {
             return Ok(Step::Ready(self.last_good(stored.as_ref(), now).ok_or(error), done));
         }
         let Some(done) = done else { return Ok(Step::WouldWait) };
+        let Some(owner) = target.route.runner(ask.by.owner()) else {
+            return Ok(Step::Ready(Err(no_renderer(&ask, target)), Some(done)));
+        };
         let within = ask.within.clone();
         let claim = if unshared || !ask.waits_elsewhere() {
             Claim::Ours(None)
@@ -329,7 +337,7 @@ impl Engine {
             _ => Reason::Miss,
         };
         self.say_waits(within.as_ref(), &ask.what);
-        let flight = self.page_flight(target, reason, stored.as_ref());
+        let flight = self.page_flight(owner, target, reason, stored.as_ref());
         flight.joinable.store(!unshared, Ordering::SeqCst);
         *flight.lease.lock() = lease;
         if let Err((error, done)) = self.begin_for(&mut shard, flight, ask, done) {
@@ -351,7 +359,10 @@ impl Engine {
         {
             return Step::Ready(Err(error), Some(done));
         }
-        let mut flight = self.page_flight(target, Reason::Miss, None);
+        let Some(owner) = target.route.runner(ask.by.owner()) else {
+            return Step::Ready(Err(no_renderer(&ask, target)), Some(done));
+        };
+        let mut flight = self.page_flight(owner, target, Reason::Miss, None);
         flight.live = true;
         flight.previous = previous;
         flight.joinable.store(false, Ordering::SeqCst);
@@ -365,11 +376,12 @@ impl Engine {
 
     fn page_flight(
         self: &Arc<Self>,
+        owner: Arc<Owner>,
         target: &Arc<Target>,
         reason: Reason,
         stored: Option<&Stored>,
     ) -> Flight {
-        let mut flight = Flight::new(self, What::Page(target.clone()), reason, Seat::None);
+        let mut flight = Flight::new(self, owner, What::Page(target.clone()), reason, Seat::None);
         flight.previous = stored.map(|s| s.page.clone());
         flight
     }
@@ -444,4 +456,13 @@ impl Engine {
             unshared: false,
         })
     }
+}
+
+fn no_route(path: &str) -> Error {
+    Error::new(ErrorKind::NoRoute, format!("no route matches \"{path}\""))
+}
+
+/// Why nobody renders for one who asks: he has closed, or the last one that had the route.
+fn no_renderer(ask: &Ask, target: &Target) -> Error {
+    ask.by.owner().check_open().err().unwrap_or_else(|| no_route(&target.path))
 }

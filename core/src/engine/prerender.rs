@@ -10,6 +10,7 @@ use crate::engine::{Engine, Step};
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Done, Purpose};
 use crate::lifetime::Lifetime;
+use crate::owner::Owner;
 use crate::render::Context;
 use crate::sync::Mutex;
 
@@ -19,6 +20,7 @@ const RETRY_JITTER: f64 = 0.3;
 
 struct Prerender {
     engine: Arc<Engine>,
+    owner: Arc<Owner>,
     /// The render from which it was called: its seat is free for others meanwhile.
     within: Option<Context>,
     paths: Vec<String>,
@@ -76,12 +78,10 @@ struct State {
 /// Renders all listed paths that are not stored and fresh; `done` gets the report.
 pub(crate) fn prerender(
     engine: &Arc<Engine>,
+    owner: &Arc<Owner>,
     on_progress: Option<OnProgress>,
     done: PrerenderDone,
 ) {
-    if let Err(error) = engine.check_open() {
-        return done(Err(error));
-    }
     let mut seen = HashSet::new();
     let routes = engine.routes.read();
     // A more specific route may be closed to a path that another one lists.
@@ -94,6 +94,7 @@ pub(crate) fn prerender(
     drop(routes);
     let run = Arc::new(Prerender {
         engine: engine.clone(),
+        owner: owner.clone(),
         within: Context::current(),
         paths,
         state: Mutex::new(State {
@@ -151,11 +152,13 @@ impl Prerender {
     fn attempt(self: &Arc<Self>, Attempt { index, failures }: Attempt) {
         let run = self.clone();
         let done: Done = Box::new(move |result| run.attempted(index, failures, result));
-        let target = match self.engine.target(&self.paths[index], None) {
+        let target = self.engine.target(&self.paths[index], None);
+        let target = match self.owner.check_open().and(target) {
             Ok(target) => target,
             Err(error) => return self.ended(index, Err(error)),
         };
-        let ask = self.engine.page_ask(target, Purpose::Prerender, self.within.as_ref());
+        let ask =
+            self.engine.page_ask(&self.owner, target, Purpose::Prerender, self.within.as_ref());
         if let Step::Ready(result, _) = self.engine.step(ask, Some(done)) {
             self.ended(index, result);
         }

@@ -14,6 +14,7 @@ use crate::flight::{Ask, DataTarget, Done, Flight, Link, Purpose, Seat, Shard, W
 use crate::invalidation::{MAX_TAGS, Names, Tags, check_tag};
 use crate::links;
 use crate::oneshot::oneshot;
+use crate::owner::{Busy, Owner};
 use crate::pool::Priority;
 use crate::render::{Context, Reason};
 use crate::store::lease::{Claim, Ended};
@@ -27,19 +28,21 @@ impl Engine {
     /// Reads a data entry and blocks until it is there.
     pub(crate) fn data(
         self: &Arc<Self>,
+        owner: &Arc<Owner>,
         within: Option<Context>,
         key: &[&str],
         options: &DataOptions,
         loader: Arc<dyn Loader>,
     ) -> Result<DataAnswer, Error> {
         let (done, answer) = oneshot();
-        self.data_then(within, key, options, loader, done);
+        self.data_then(owner, within, key, options, loader, done);
         answer.wait()
     }
 
     /// Reads a data entry; `done` is called at once or later.
     pub(crate) fn data_then(
         self: &Arc<Self>,
+        owner: &Arc<Owner>,
         within: Option<Context>,
         key: &[&str],
         options: &DataOptions,
@@ -54,6 +57,7 @@ impl Engine {
             Err(error) => return done(Err(error)),
         };
         let ask = Ask {
+            by: Busy::new(owner),
             what: What::Data(target),
             purpose: Purpose::Read,
             asked: self.inv.now(),
@@ -110,7 +114,7 @@ impl Engine {
         mut ask: Ask,
         done: Option<Done>,
     ) -> Step {
-        if let Err(error) = self.check_open() {
+        if let Err(error) = ask.by.owner().check_open() {
             return Step::Ready(Err(error), done);
         }
         let inside = self.inside(&ask).cloned();
@@ -159,6 +163,10 @@ impl Engine {
         stored: Option<Stored>,
         now: Time,
     ) -> Result<Step, (Ask, Option<Done>)> {
+        // As for pages.
+        if let Err(error) = ask.by.owner().check_open() {
+            return Ok(Step::Ready(Err(error), done));
+        }
         let within = ask.within.clone();
         let inside = self.inside(&ask).cloned();
         let live = inside.as_ref().is_some_and(|w| w.0.live);
@@ -215,7 +223,7 @@ impl Engine {
             }
         };
         self.say_waits(within.as_ref(), &ask.what);
-        let mut flight = self.data_flight(target);
+        let mut flight = self.data_flight(&ask.by, target);
         flight.live = live;
         flight.joinable.store(!unshared, Ordering::SeqCst);
         flight.data_floor.store(floor, Ordering::SeqCst);
@@ -253,7 +261,7 @@ impl Engine {
                 Some(self.stored_answer(s, word, now))
             }
             State::Stale if self.inside(ask).is_none() => {
-                self.load_in_background(target, shard, found, s, now);
+                self.load_in_background(&ask.by, target, shard, found, s, now);
                 Some(self.stored_answer(s, CacheWord::Stale, now))
             }
             _ => None,
@@ -262,6 +270,7 @@ impl Engine {
 
     fn load_in_background(
         self: &Arc<Self>,
+        by: &Busy,
         target: &Arc<DataTarget>,
         shard: &mut Shard,
         found: &Found,
@@ -277,7 +286,7 @@ impl Engine {
         let newer = |epoch: u64| epoch == 0 || epoch > started;
         let timeout = self.options.default_timeout;
         let Claim::Ours(lease) = self.claim(found, timeout, None, newer) else { return };
-        let flight = Arc::new(self.data_flight(target));
+        let flight = Arc::new(self.data_flight(by, target));
         *flight.lease.lock() = lease;
         match self.admit(&flight, Priority::Background) {
             Ok(()) => shard.add(flight),
@@ -308,8 +317,8 @@ impl Engine {
         ask.within.as_ref().filter(|w| ask.purpose == Purpose::Read && w.0.is_of(self))
     }
 
-    fn data_flight(self: &Arc<Self>, target: &Arc<DataTarget>) -> Flight {
-        Flight::new(self, What::Data(target.clone()), Reason::Miss, Seat::None)
+    fn data_flight(self: &Arc<Self>, by: &Busy, target: &Arc<DataTarget>) -> Flight {
+        Flight::new(self, by.owner().clone(), What::Data(target.clone()), Reason::Miss, Seat::None)
     }
 }
 

@@ -10,6 +10,7 @@ use crate::engine::{Engine, closed_error};
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Flight, Seat, What};
 use crate::lifetime::Lifetime;
+use crate::owner::Busy;
 use crate::pool::{Admitted, Job, Priority, Refused};
 use crate::render::{Context, RenderJob};
 use crate::sync::atomic::Ordering;
@@ -88,19 +89,32 @@ impl Engine {
         }
     }
 
+    /// Fails a flight that waits for a seat, for its owner closes.
+    pub(crate) fn withdraw(&self, flight: &Flight) {
+        let queued = match *flight.seat.lock() {
+            Seat::Queued(ticket) => self.pool.withdraw(ticket),
+            _ => None,
+        };
+        if let Some(queued) = queued {
+            queued.refuse(closed_error());
+        }
+    }
+
     /// Runs a flight's callback on this thread. The flight may end later.
     pub(crate) fn run(self: &Arc<Self>, flight: &Arc<Flight>) {
-        if self.is_closed() && flight.parent.as_ref().is_none_or(|p| !p.0.is_of(self)) {
+        let owner = &flight.owner;
+        if owner.is_closed() && flight.parent.as_ref().is_none_or(|p| !p.0.is_of(self)) {
             let _ = self.fail(flight, closed_error());
             return;
         }
+        let _busy = Busy::new(owner);
         self.begin(flight);
         let _inside = Inside::enter(self);
         let _entered = Context(flight.clone()).enter();
         let called = catch_unwind(AssertUnwindSafe(|| match &flight.what {
             What::Page(target) => {
                 let job = RenderJob::new(self.clone(), flight.clone(), target.clone());
-                match target.route.renderer() {
+                match target.route.renderer(owner) {
                     Some(renderer) => renderer.render(job),
                     None => drop(job.fail(closed_error())),
                 }

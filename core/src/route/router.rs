@@ -80,6 +80,11 @@ impl<T> Router<T> {
         self.routes.iter().map(|(p, t)| (p, t))
     }
 
+    /// The route with this identity.
+    pub(crate) fn with_identity(&self, identity: &str) -> Option<&T> {
+        self.by_identity.get(identity).map(|&place| &self.routes[place].1)
+    }
+
     /// Whether a route with this identity exists (`revalidate_path(pattern, page)`).
     pub(crate) fn has_identity(&self, identity: &str) -> bool {
         self.by_identity.contains_key(identity)

@@ -106,6 +106,10 @@ impl Troubles {
         }
     }
 
+    pub(crate) fn untold(&self) -> Vec<Error> {
+        self.untold.lock().clone()
+    }
+
     pub(crate) fn has_untold(&self) -> bool {
         !self.untold.lock().is_empty()
     }

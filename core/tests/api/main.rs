@@ -11,6 +11,8 @@ mod flight;
 mod headers;
 mod jobs;
 mod kept;
+mod owners;
+mod owners_close;
 mod passive;
 mod prerender;
 mod reentrancy;

@@ -32,6 +32,8 @@ fn main() {
             out_of_a_load
             a_manual_clock_goes_on
             threads_of_a_child_share_one_engine
+            those_who_share_a_cache_share_one_in_the_child
+            the_child_does_not_need_the_lock_of_who_opens
             ;
         directory:
             what_the_parent_stored_is_a_hit

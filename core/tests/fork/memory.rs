@@ -361,3 +361,62 @@ pub fn threads_of_a_child_share_one_engine() {
         });
     }
 }
+
+pub fn those_who_share_a_cache_share_one_in_the_child() {
+    let options = || Options { name: Some("family".into()), ..Options::default() };
+    let owners = [Cache::open(options()).unwrap(), Cache::open(options()).unwrap()];
+    let rendered_by = |who: usize| {
+        let render = move |job: RenderJob| {
+            let _ = job.complete(PageResult::new(format!("{who} of {}", me())));
+        };
+        Arc::new(render)
+    };
+    for (who, cache) in owners.iter().enumerate() {
+        cache.add_route("/[id]", RouteOptions::default(), rendered_by(who)).unwrap();
+    }
+    owners[1].add_route("/", RouteOptions::default(), rendered_by(1)).unwrap();
+    get(&owners[0], "/a");
+    in_child(|| {
+        assert_eq!(get(&owners[1], "/a"), (CacheWord::Miss, format!("1 of {}", me())));
+        assert_eq!(get(&owners[0], "/a"), (CacheWord::Hit, format!("1 of {}", me())));
+        assert_eq!(get(&owners[0], "/b"), (CacheWord::Miss, format!("0 of {}", me())));
+        assert_eq!(get(&owners[0], "/"), (CacheWord::Miss, format!("1 of {}", me())));
+        let third = Cache::open(options()).unwrap();
+        assert_eq!(get(&third, "/b").0, CacheWord::Hit);
+        assert!(owners[1].close(LONG));
+        assert_eq!(get(&owners[0], "/b").0, CacheWord::Hit);
+        refused(ErrorKind::NoRoute, owners[0].get(&Request::new("/")));
+    });
+    assert_eq!(get(&owners[1], "/a").0, CacheWord::Hit);
+    assert!(owners[0].close(LONG));
+    in_child(|| {
+        refused(ErrorKind::Closed, owners[0].get(&Request::new("/a")));
+        assert_eq!(get(&owners[1], "/a").0, CacheWord::Miss);
+    });
+    assert_eq!(get(&owners[1], "/a").0, CacheWord::Hit);
+}
+
+/// Others open and close caches while the process is forked.
+pub fn the_child_does_not_need_the_lock_of_who_opens() {
+    let options = || Options { name: Some("busy".into()), ..Options::default() };
+    let stop = Arc::new(AtomicBool::new(false));
+    let opens: Vec<_> = (0..2)
+        .map(|_| {
+            let stop = stop.clone();
+            std::thread::spawn(move || {
+                while !stop.load(Ordering::SeqCst) {
+                    drop(Cache::open(options()).unwrap());
+                }
+            })
+        })
+        .collect();
+    for _ in 0..50 {
+        in_child(|| {
+            let cache = Cache::open(options()).unwrap();
+            by_process(&cache);
+            assert_eq!(get(&cache, "/a"), (CacheWord::Miss, me()));
+        });
+    }
+    stop.store(true, Ordering::SeqCst);
+    opens.into_iter().for_each(|thread| thread.join().unwrap());
+}

@@ -12,6 +12,7 @@ mod flights;
 mod forks;
 mod invalidation;
 mod model;
+mod owners;
 mod seats;
 mod store;
 mod waits;

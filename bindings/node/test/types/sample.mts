@@ -40,6 +40,7 @@ const kept = new Cache({
     directory: '/var/cache/site',
     maxDiskBytes: 1 << 30,
     durable: true,
+    name: 'site',
     onTrouble: async (error) => console.error(error.kind === 'store', error.code),
 });
 await kept.close();

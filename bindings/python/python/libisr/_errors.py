@@ -62,7 +62,7 @@ class InvalidArgument(IsrError, ValueError, kind="invalid_argument"):
 
 
 class Conflict(IsrError, kind="conflict"):
-    """A page with another pattern matches the same paths."""
+    """A page with another pattern matches the same paths, or an option is not as others gave it who share the cache."""
 
 
 class Closed(IsrError, kind="closed"):

@@ -67,6 +67,9 @@ class CacheOptions(TypedDict, total=False):
     durable: bool
     """Whether stored pages and invalidations are on the disk (fsync) before a call returns, so that not even a power
     loss undoes them. Default False: they survive the death of any process, not that of the machine."""
+    name: str
+    """Names the cache in its process: all that open this name there share one cache, with its memory, renders and
+    counters, and must give the same options. Default none: a cache of one's own."""
 
 
 class RouteOptions(TypedDict, total=False):

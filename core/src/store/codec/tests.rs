@@ -8,15 +8,13 @@ use super::*;
 use crate::invalidation::{Invalidations, Tags};
 use crate::options::{Options, RouteOptions};
 use crate::page::Parts;
-use crate::render::RenderJob;
 use crate::site::Route;
 
 const ERA: u64 = 0x1234_5678_9abc_def0;
 
 fn route(pattern: &str, inv: &Invalidations) -> Arc<Route> {
-    let renderer = Arc::new(|_: RenderJob| {});
     let options = RouteOptions::default();
-    Arc::new(Route::new(pattern, options, &Options::default(), inv, renderer).unwrap())
+    Arc::new(Route::new(pattern, options, &Options::default(), inv).unwrap())
 }
 
 fn encoded(encoding: Encoding, body: &[u8], etag: &str) -> Encoded {
