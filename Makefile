@@ -158,6 +158,16 @@ bench: ## The hit path beside its peers, and what a directory costs
 	cargo bench -q -p libisr-core --bench hit -- 100000 2
 	cargo bench -q -p libisr-core --bench store
 
+.PHONY: bench-eviction
+bench-eviction: ## The eviction order on traces, beside its peers, and the memory taken (ARGS=--help, or a run of your own)
+ifdef ARGS
+	cargo bench -q --locked -p libisr-core --bench eviction -- $(ARGS)
+else
+	cargo bench -q --locked -p libisr-core --bench eviction
+	cargo bench -q --locked -p libisr-core --bench eviction -- --memory 64
+	cargo bench -q --locked -p libisr-core --bench eviction -- --memory 256
+endif
+
 # ---- install ------------------------------------------------------------------------------------------------------
 
 PREFIX ?= /usr/local

@@ -209,6 +209,8 @@ pub(crate) struct Flight {
     pub(crate) joinable: AtomicBool,
     /// The epoch of its begin; 0 while it waits for a seat.
     started: AtomicU64,
+    /// When its callback began, on the steady clock.
+    began: AtomicU64,
     over: AtomicBool,
     /// Data entries that began before count as missing.
     pub(crate) data_floor: AtomicU64,
@@ -252,6 +254,7 @@ impl Flight {
             live: false,
             joinable: AtomicBool::new(true),
             started: AtomicU64::new(0),
+            began: AtomicU64::new(Time::FAR.nanos()),
             over: AtomicBool::new(false),
             data_floor: AtomicU64::new(0),
             deps: Mutex::new(Deps::none()),
@@ -285,6 +288,16 @@ impl Flight {
 
     pub(crate) fn set_deadline(&self, deadline: Time) {
         self.deadline.store(deadline.nanos(), Ordering::SeqCst);
+    }
+
+    pub(crate) fn set_began(&self, now: Time) {
+        self.began.store(now.nanos(), Ordering::SeqCst);
+    }
+
+    /// How long it has run, in microseconds: at least one, for 0 says that it is not known.
+    pub(crate) fn micros(&self, now: Time) -> u32 {
+        let ran = now.since(Time::from_nanos(self.began.load(Ordering::SeqCst)));
+        ran.nanos().map_or(0, |nanos| u32::try_from(nanos / 1000).unwrap_or(u32::MAX).max(1))
     }
 
     /// Whether it began, or will begin, later than this epoch.

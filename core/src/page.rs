@@ -103,6 +103,8 @@ pub(crate) struct Parts {
     /// The epoch of its render's begin.
     pub(crate) started: u64,
     pub(crate) generated: Time,
+    /// How long its render took, in microseconds; 0 where that is not known.
+    pub(crate) render_micros: u32,
     /// For a data entry: its own begin or that of the oldest entry that its load read.
     pub(crate) oldest: u64,
 }
@@ -147,6 +149,7 @@ struct Rare {
     etag_len: u32,
     /// Bytes beside the page's own piece of memory.
     beside: u32,
+    render_micros: u32,
     revalidate: Lifetime,
     expire: Lifetime,
     started: u64,
@@ -154,7 +157,7 @@ struct Rare {
 }
 
 impl Rare {
-    const LEN: usize = 46;
+    const LEN: usize = 50;
 
     fn to_bytes(&self) -> [u8; Rare::LEN] {
         let lifetime = |l: Lifetime| l.nanos().unwrap_or(u64::MAX);
@@ -165,7 +168,9 @@ impl Rare {
             at += number.len();
         };
         put(&self.status.to_le_bytes());
-        [self.path_len, self.etag_len, self.beside].iter().for_each(|n| put(&n.to_le_bytes()));
+        [self.path_len, self.etag_len, self.beside, self.render_micros]
+            .iter()
+            .for_each(|n| put(&n.to_le_bytes()));
         [lifetime(self.revalidate), lifetime(self.expire), self.started, self.oldest]
             .iter()
             .for_each(|n| put(&n.to_le_bytes()));
@@ -185,10 +190,11 @@ impl Rare {
             path_len: short(2),
             etag_len: short(6),
             beside: short(10),
-            revalidate: lifetime(14),
-            expire: lifetime(22),
-            started: long(30),
-            oldest: long(38),
+            render_micros: short(14),
+            revalidate: lifetime(18),
+            expire: lifetime(26),
+            started: long(34),
+            oldest: long(42),
         }
     }
 }
@@ -212,6 +218,7 @@ impl Page {
             path_len: short(path_len),
             etag_len: short(etag.len()),
             beside: short(beside),
+            render_micros: parts.render_micros,
             revalidate: parts.revalidate,
             expire: parts.expire,
             started: parts.started,
@@ -387,6 +394,11 @@ impl Page {
     pub(crate) fn names(&self) -> Names<'_> {
         let place = self.fixed().route.as_ref().map(|r| (self.path(), r.pattern.identity()));
         Names { place, tags: self.tag_nodes() }
+    }
+
+    /// How long its render took, in microseconds; 0 where that is not known.
+    pub(crate) fn render_micros(&self) -> u32 {
+        self.rare().render_micros
     }
 
     #[inline]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::answer::{Answer, CacheWord, State};
 use crate::clock::Time;
 use crate::engine::lookup::Found;
-use crate::engine::result::Outcome;
+use crate::engine::result::{Outcome, Run};
 use crate::engine::run::Inside;
 use crate::engine::{Engine, Step, closed_error};
 use crate::error::{Error, ErrorKind};
@@ -65,7 +65,7 @@ impl Engine {
             return Err(finished_error());
         }
         let deps = flight.take_deps();
-        let outcome = self.page_outcome(target, result, flight.started(), &deps);
+        let outcome = self.page_outcome(target, result, self.run_of(flight), &deps);
         self.complete(flight, outcome)
     }
 
@@ -80,8 +80,12 @@ impl Engine {
             return Err(finished_error());
         }
         let deps = flight.take_deps();
-        let outcome = self.data_outcome(target, value, flight.started(), &deps);
+        let outcome = self.data_outcome(target, value, self.run_of(flight), &deps);
         self.complete(flight, outcome)
+    }
+
+    fn run_of(&self, flight: &Flight) -> Run {
+        Run { started: flight.started(), micros: flight.micros(self.clock.steady()) }
     }
 
     /// Ends a render or load with a failure.

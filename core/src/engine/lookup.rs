@@ -108,6 +108,7 @@ impl Engine {
             expire: entry.expire,
             started: entry.started,
             generated: entry.generated,
+            render_micros: entry.render_micros,
             oldest: entry.oldest,
         }))
     }

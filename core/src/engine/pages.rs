@@ -440,6 +440,7 @@ impl Engine {
             revalidate: Lifetime::ZERO,
             expire: Lifetime::ZERO,
             started: 0,
+            render_micros: 0,
             generated: now,
             oldest: 0,
         });

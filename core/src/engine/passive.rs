@@ -6,7 +6,7 @@ use crate::answer::{Peek, State};
 use crate::cache::Put;
 use crate::engine::Engine;
 use crate::engine::pages::Stored;
-use crate::engine::result::Outcome;
+use crate::engine::result::{Outcome, Run};
 use crate::error::Error;
 use crate::flight::{Deps, Target, What};
 use crate::memory::Inserted;
@@ -51,7 +51,7 @@ impl Engine {
             return Ok(Put::NotStored);
         }
         let started = started.min(self.inv.now());
-        match self.page_outcome(&target, result, started, &Deps::none()) {
+        match self.page_outcome(&target, result, Run { started, micros: 0 }, &Deps::none()) {
             Outcome::Fail(error) => Err(error),
             Outcome::Pass { remove, .. } => {
                 if remove {

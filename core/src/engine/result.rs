@@ -12,6 +12,15 @@ use crate::lifetime::Lifetime;
 use crate::page::{Page, PageResult, Parts};
 use crate::policy;
 
+/// The render or load that gave a result.
+#[derive(Clone, Copy)]
+pub(crate) struct Run {
+    /// The epoch of its begin.
+    pub(crate) started: u64,
+    /// How long it took, in microseconds; 0 where that is not known.
+    pub(crate) micros: u32,
+}
+
 /// What a result is good for.
 pub(crate) enum Outcome {
     /// May be stored and shared.
@@ -33,10 +42,10 @@ impl Engine {
         &self,
         target: &Target,
         result: PageResult,
-        started: u64,
+        run: Run,
         deps: &Deps,
     ) -> Outcome {
-        match self.try_page_outcome(target, result, started, deps) {
+        match self.try_page_outcome(target, result, run, deps) {
             Ok(outcome) => outcome,
             Err(error) => Outcome::Fail(error),
         }
@@ -46,7 +55,7 @@ impl Engine {
         &self,
         target: &Target,
         result: PageResult,
-        started: u64,
+        run: Run,
         deps: &Deps,
     ) -> Result<Outcome, Error> {
         let route = &target.route;
@@ -97,9 +106,10 @@ impl Engine {
             tags,
             revalidate,
             expire,
-            started,
+            started: run.started,
+            render_micros: run.micros,
             generated: self.clock.now(),
-            oldest: started,
+            oldest: run.started,
         });
         Ok(if store {
             Outcome::Store(page)
@@ -113,7 +123,7 @@ impl Engine {
         &self,
         target: &DataTarget,
         value: Vec<u8>,
-        started: u64,
+        run: Run,
         deps: &Deps,
     ) -> Outcome {
         let tags = Tags::of(target.tags.iter().chain(&deps.tags).cloned());
@@ -137,9 +147,10 @@ impl Engine {
             tags,
             revalidate,
             expire: policy::effective_expire(revalidate, Lifetime::YEAR),
-            started,
+            started: run.started,
+            render_micros: run.micros,
             generated: self.clock.now(),
-            oldest: started.min(deps.oldest),
+            oldest: run.started.min(deps.oldest),
         });
         let personal = revalidate.is_zero();
         if personal || too_large {

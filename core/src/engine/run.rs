@@ -148,7 +148,9 @@ impl Engine {
             What::Data(_) => self.counters.loads.add(),
         }
         let timeout = self.timeout_of(flight);
-        flight.set_deadline(self.clock.steady().plus(timeout));
+        let now = self.clock.steady();
+        flight.set_began(now);
+        flight.set_deadline(now.plus(timeout));
         if let (Some(store), Some(lease)) = (&self.store, *flight.lease.lock()) {
             // A load inside a render ends with that, which has a time of its own.
             let of_lease = if timeout.is_never() { self.options.default_timeout } else { timeout };

@@ -14,18 +14,20 @@ use ahash::RandomState;
 use hashbrown::HashMap;
 
 use crate::lanes::Lane;
-use crate::memory::queues::{Queue, Queues};
+use crate::memory::queues::{Queues, Standing, Victim};
 use crate::memory::table::{Table, Writer};
 use crate::page::Page;
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, AtomicU8, AtomicU16, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{
+    AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
+};
 
 /// A hit raises the counter up to here.
 const MAX_HEAT: u8 = 3;
 /// Beside the counter: used since this was last asked for.
 const USED: u8 = 0x80;
 /// Bytes that an entry takes in the table and the queues, on average.
-pub(crate) const ENTRY_COST: usize = 64;
+pub(crate) const ENTRY_COST: usize = 20 + queues::NODE_COST;
 /// A part of all bytes may be taken out and not dropped yet: one in so many.
 const REMOVED_PART: u64 = 64;
 /// And not more than this.
@@ -34,13 +36,14 @@ const MAX_REMOVED: u64 = 1 << 20;
 /// An entry's place in the eviction queues. It passes from a page to the one that replaces it.
 #[derive(Debug, Default)]
 pub(crate) struct Place {
+    /// Uses since the queues last asked, up to `MAX_HEAT`, and `USED`.
     heat: AtomicU8,
     /// It was in the store and is there no more.
     is_gone: AtomicBool,
+    /// Its node in the queues.
+    node: AtomicU32,
     /// With a directory: the slot of its key there.
     slot: AtomicU16,
-    /// Names the queue node: one that no longer matches is skipped.
-    node: AtomicU64,
 }
 
 /// What became of an insert.
@@ -84,7 +87,7 @@ impl Memory {
             hasher: RandomState::new(),
             books: Mutex::new(Books {
                 table: writer,
-                queues: Queues::new(),
+                queues: Queues::new(max_bytes),
                 variants: HashMap::with_hasher(RandomState::new()),
             }),
             max_bytes,
@@ -134,17 +137,22 @@ impl Memory {
         if cost > self.max_bytes {
             return Inserted::TooLarge;
         }
-        if let Some(old) = books.table.find(hash, |p| p.key() == page.key()) {
+        let find = |books: &Books| books.table.find(hash, |p| p.key() == page.key());
+        // Room first, so that the bound holds at every moment.
+        if let Some(old) = find(&books) {
             if old.started() > page.started() {
                 return Inserted::Older;
             }
+            self.evict(&mut books, cost.saturating_sub(old.cost()));
+        }
+        // Unless it has just made room itself.
+        if let Some(old) = find(&books) {
             page.place().inherit(old.place());
             let node = page.place().node.load(Ordering::Relaxed);
+            books.queues.replace(node, old.cost(), cost, page.render_micros());
             books.table.replace(hash, &old, page);
             old.place().is_gone.store(true, Ordering::Release);
-            books.queues.resize(node, old.cost(), cost);
-            self.bytes.fetch_add(cost, Ordering::Relaxed);
-            self.bytes.fetch_sub(old.cost(), Ordering::Relaxed);
+            self.bytes.fetch_add(cost.wrapping_sub(old.cost()), Ordering::Relaxed);
         } else {
             if let Some(path) = page.variant_path() {
                 if books.variants.get(path).map_or(0, Vec::len) >= self.max_variants {
@@ -152,14 +160,13 @@ impl Memory {
                 }
                 books.variants.entry(path.into()).or_default().push(page.key().into());
             }
-            // Room first, so that the bound holds at every moment.
             self.evict(&mut books, cost);
-            page.place().node.store(books.queues.push(hash, cost), Ordering::Relaxed);
+            let node = books.queues.push(hash, cost, page.render_micros());
+            page.place().node.store(node, Ordering::Relaxed);
             books.table.insert(hash, page, |p| self.hash(p.key()));
             self.bytes.fetch_add(cost, Ordering::Relaxed);
             self.entries.fetch_add(1, Ordering::Relaxed);
         }
-        self.evict(&mut books, 0);
         Inserted::Stored
     }
 
@@ -186,7 +193,7 @@ impl Memory {
         for page in books.table.clear() {
             self.gone(&mut books, &page);
         }
-        books.queues = Queues::new();
+        books.queues = Queues::new(self.max_bytes);
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -204,26 +211,15 @@ impl Memory {
     /// Makes room for this many bytes.
     fn evict(&self, books: &mut Books, room: u64) {
         while self.bytes() + room > self.max_bytes {
-            let Some(node) = books.queues.pop() else { return };
-            let is_it = |p: &Page| p.place().node.load(Ordering::Relaxed) == node.id;
-            let Some(page) = books.table.find(node.hash, is_it) else {
-                continue;
+            let Books { queues, table, .. } = books;
+            let find = |turn: Victim| table.find(turn.hash, |p| p.place().is(turn));
+            let ask = |turn| match find(turn) {
+                Some(page) => Standing { uses: page.place().take_uses(), bytes: page.cost() },
+                None => Standing { uses: 0, bytes: 0 },
             };
-            let place = page.place();
-            let mark = place.heat.load(Ordering::Relaxed);
-            let heat = mark & !USED;
-            if heat > 0 {
-                // Used since it came: to the main queue, or once more round it.
-                let left = if node.queue == Queue::Small { 0 } else { heat - 1 };
-                place.heat.store(left | (mark & USED), Ordering::Relaxed);
-                let id = books.queues.push_main(node.hash, page.cost());
-                place.node.store(id, Ordering::Relaxed);
-                continue;
-            }
-            books.table.remove(node.hash, &page);
-            if node.queue == Queue::Small {
-                books.queues.remember(node.hash);
-            }
+            let Some(victim) = queues.pop(ask) else { return };
+            let Some(page) = find(victim) else { continue };
+            table.remove(victim.hash, &page);
             self.evictions.fetch_add(1, Ordering::Relaxed);
             self.gone(books, &page);
         }
@@ -256,6 +252,17 @@ impl Memory {
 impl Place {
     pub(crate) fn is_gone(&self) -> bool {
         self.is_gone.load(Ordering::Acquire)
+    }
+
+    fn is(&self, victim: Victim) -> bool {
+        self.node.load(Ordering::Relaxed) == victim.node
+    }
+
+    /// Uses since the last call.
+    fn take_uses(&self) -> u8 {
+        let heat = self.heat.load(Ordering::Relaxed);
+        self.heat.store(heat & USED, Ordering::Relaxed);
+        heat & !USED
     }
 
     pub(crate) fn slot(&self) -> u16 {
@@ -312,6 +319,7 @@ mod tests {
             revalidate: Lifetime::NEVER,
             expire: Lifetime::NEVER,
             started,
+            render_micros: 0,
             generated: Time::from_nanos(0),
             oldest: started,
         })
@@ -396,7 +404,6 @@ mod tests {
         for round in 0..500 {
             put(&m, page("/p/0", 4, 1000, 3 + round));
         }
-        assert!(m.books.lock().queues.len() <= m.entries() + 64, "a replacement adds no node");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::page::Page;
 
 /// Other versions begin with the same magic, keep the version behind it and check their head the same way.
 const MAGIC: [u8; 8] = *b"isr page";
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 const CHECKSUM_LEN: usize = 8;
 
 /// Bytes of the head: magic, format version, total length, era, epoch of the render's begin, checksum of the head.
@@ -57,6 +57,7 @@ pub(crate) struct Entry {
     pub(crate) expire: Lifetime,
     pub(crate) started: u64,
     pub(crate) generated: Time,
+    pub(crate) render_micros: u32,
     pub(crate) oldest: u64,
 }
 
@@ -83,6 +84,7 @@ pub(crate) fn encode(page: &Page, era: u64, deployment: &str) -> Vec<u8> {
     put_lifetime(&mut out, page.revalidate());
     put_lifetime(&mut out, page.expire());
     put_u64(&mut out, page.generated().nanos());
+    out.extend_from_slice(&page.render_micros().to_le_bytes());
     put_u64(&mut out, page.oldest());
     put_bytes(&mut out, page.etag().as_bytes());
     put_len(&mut out, page.fields().iter().count());
@@ -184,6 +186,7 @@ fn entry(mut rest: Rest<'_>, key: &[u8], started: u64) -> Option<Entry> {
         revalidate: rest.lifetime()?,
         expire: rest.lifetime()?,
         generated: Time::from_nanos(rest.u64()?),
+        render_micros: u32::from_le_bytes(*rest.array()?),
         oldest: rest.u64()?,
         etag: rest.text()?.into(),
         fields: rest.list(16, |r| Some((r.text()?.into(), r.text()?.into())))?,

@@ -756,3 +756,42 @@ fn an_answer_from_elsewhere_that_is_taken_slowly_holds_nobody_up() {
 fn get_here(cache: &Cache, path: &str) -> Result<Answer, Error> {
     cache.get(&Request::new(path))
 }
+
+#[test]
+fn what_a_render_cost_is_known_after_a_restart() {
+    let ground = Ground::new();
+    let open = |max_bytes| {
+        let cache = ground.open_with(|o| o.max_bytes = max_bytes);
+        let clock = ground.clock.clone();
+        let renderer = page(move |job| {
+            clock.advance(secs(if job.path().starts_with("/costly") { 1.0 } else { 0.001 }));
+            PageResult::new(vec![b'x'; 4096])
+        });
+        cache.add_route("/[id]", revalidate(1e9), renderer).unwrap();
+        cache
+    };
+    let (costly, cheap) = (|n| format!("/costly-{n}"), |n| format!("/cheap-{n}"));
+    let first = open(1 << 20);
+    for n in 0..5 {
+        get(&first, &costly(n)).unwrap();
+    }
+    for n in 0..100 {
+        get(&first, &cheap(n)).unwrap();
+    }
+    first.close(Duration::MAX);
+    let second = open(100 << 10);
+    for n in 0..5 {
+        get(&second, &costly(n)).unwrap();
+    }
+    for n in 0..100 {
+        get(&second, &cheap(n)).unwrap();
+    }
+    let reads = second.stats().disk_reads;
+    assert_eq!((reads, second.stats().misses), (105, 0));
+    for n in 0..5 {
+        get(&second, &costly(n)).unwrap();
+    }
+    assert_eq!(second.stats().disk_reads, reads, "they are in memory still");
+    assert!(second.stats().evictions > 50);
+    ground.is_quiet();
+}

@@ -22,6 +22,7 @@ fn page(key: u64, version: u64) -> Page {
         revalidate: Lifetime::NEVER,
         expire: Lifetime::NEVER,
         started: version,
+        render_micros: 0,
         generated: Time::from_nanos(0),
         oldest: version,
     })

@@ -41,6 +41,7 @@ fn page() -> Page {
         revalidate: Lifetime::from_secs(60),
         expire: Lifetime::YEAR,
         started: 77,
+        render_micros: 12_345,
         generated: Time::from_nanos(1_700_000_000_000_000_001),
         oldest: 70,
     })
@@ -66,6 +67,7 @@ fn assert_same(page: &Page, entry: &Entry) {
     assert!(entry.fields.iter().map(|(n, v)| (&**n, &**v)).eq(page.headers()));
     assert_eq!(&*entry.body, page.body());
     assert_eq!(&*entry.etag, page.etag());
+    assert_eq!(entry.render_micros, page.render_micros());
     let list = |l: &[Encoded]| -> Vec<_> {
         l.iter().map(|e| (e.encoding, e.body.clone(), e.etag.clone())).collect()
     };
@@ -125,11 +127,13 @@ fn what_is_written_for_others_is_other() {
     assert_eq!(decode(&bytes, ERA, "build 2", key).err(), Some(Unusable::Other));
     assert_eq!(decode(&bytes, ERA, "build 1", b"/b/1").err(), Some(Unusable::Other));
     assert_eq!(decode(&bytes, ERA, "build 1", b"/b/1\0lang=fr").err(), Some(Unusable::Other));
-    let mut next_format = bytes;
-    next_format[8] = 2;
-    let next_format = resealed(next_format);
-    assert_eq!(read(&next_format).err(), Some(Unusable::Other));
-    assert_eq!(head(&next_format), None);
+    for format in [FORMAT - 1, FORMAT + 1] {
+        let mut other = bytes.clone();
+        other[8] = format as u8;
+        let other = resealed(other);
+        assert_eq!(read(&other).err(), Some(Unusable::Other));
+        assert_eq!(head(&other), None);
+    }
 }
 
 #[test]
@@ -193,6 +197,7 @@ fn bare() -> Parts {
         revalidate: Lifetime::NEVER,
         expire: Lifetime::NEVER,
         started: 0,
+        render_micros: 0,
         generated: Time::from_nanos(0),
         oldest: 0,
     }
@@ -220,6 +225,7 @@ prop_compose! {
         tags in vec(".{1,9}", 0..4),
         (revalidate, expire) in (any_lifetime(), any_lifetime()),
         (started, generated, oldest) in any::<(u64, u64, u64)>(),
+        render_micros: u32,
     ) -> Page {
         let inv = Invalidations::new(100, 0, None);
         let mut key = path.clone().into_bytes();
@@ -242,6 +248,7 @@ prop_compose! {
             revalidate,
             expire,
             started,
+            render_micros,
             generated: Time::from_nanos(generated),
             oldest,
         })

@@ -250,6 +250,7 @@ fn only_a_whole_head_counts() {
         revalidate: Lifetime::NEVER,
         expire: Lifetime::NEVER,
         started: 5,
+        render_micros: 0,
         generated: t(NOW),
         oldest: 5,
     });
