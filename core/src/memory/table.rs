@@ -109,14 +109,8 @@ impl Groups {
             // May also find what is none, above one that is: the key decides.
             let mut same = differs.wrapping_sub(LOW_BITS) & !differs & HIGH_BITS;
             while same != 0 {
-<<<<<<< HEAD
                 let entry = same.trailing_zeros() as usize / 8;
                 let found = group.entries[entry].load(Ordering::Acquire);
-=======
-                let at = same.trailing_zeros() as usize / 8;
-                let found =
-                    group.entries.get(at).map_or(ptr::null_mut(), |e| e.load(Ordering::Acquire));
->>>>>>> evict
                 if !found.is_null() {
                     // SAFETY: not null, so from `into_raw`; the caller keeps it alive.
                     let page = unsafe { Seen::new(found) };
