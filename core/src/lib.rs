@@ -34,6 +34,7 @@ mod store;
 mod sync;
 mod threads;
 mod timers;
+mod window;
 
 pub use answer::{Answer, CacheWord, Peek, State};
 pub use cache::{
@@ -50,3 +51,4 @@ pub use page::{Page, PageResult};
 pub use render::{Context, Entered, Reason, RenderJob, Renderer};
 pub use route::{Canonical, ParamValue, Params, Variant, canonical};
 pub use stats::{Activity, Stats};
+pub use window::{Seen, Window};

@@ -390,6 +390,11 @@ impl Page {
         generated <= now && now <= fresh_until
     }
 
+    /// Until here it is fresh, if nothing happens to it.
+    pub(crate) fn fresh_until(&self) -> Time {
+        self.fixed().fresh_until
+    }
+
     /// What can invalidate it.
     pub(crate) fn names(&self) -> Names<'_> {
         let place = self.fixed().route.as_ref().map(|r| (self.path(), r.pattern.identity()));

@@ -2,7 +2,7 @@
 import { inspect, type InspectOptions } from 'node:util';
 import { markAsUntransferable } from 'node:worker_threads';
 import { inspected, known, text } from './check.js';
-import type { NativeAnswer, NativePage } from './native.js';
+import type { NativeAnswer, NativePage, NativeTime } from './native.js';
 
 /** How an answer came about. `bypass`: not from the store and not for it. */
 export type CacheWord = 'hit' | 'stale' | 'miss' | 'revalidated' | 'stale-error' | 'bypass';
@@ -143,6 +143,8 @@ export class Answer {
   readonly #native: NativeAnswer;
   #page: Page | undefined;
   #cache: CacheWord | undefined;
+  #age: number | undefined;
+  #given: NativeTime | undefined;
 
   private constructor(answer: NativeAnswer) {
     this.#native = answer;
@@ -151,6 +153,15 @@ export class Answer {
   /** @internal */
   static of(answer: NativeAnswer): Answer {
     return new Answer(answer);
+  }
+
+  /** @internal The same, given at another time: answers never change. */
+  at(given: NativeTime): Answer {
+    const answer = new Answer(this.#native);
+    answer.#given = given;
+    answer.#page = this.#page;
+    answer.#cache = this.#cache;
+    return answer;
   }
 
   /** How it came about. */
@@ -180,7 +191,11 @@ export class Answer {
 
   /** Whole seconds since the page was generated, at the time of the answer. */
   get age(): number {
-    return this.#native.age();
+    if (this.#age === undefined) {
+      const { secs, nanos } = this.#when();
+      this.#age = this.#native.age(secs, nanos);
+    }
+    return this.#age;
   }
 
   /** Status, headers and body to send: `cache-control`, `age`, `etag`, 304, `cache-status`, `x-isr-cache`, `vary`. */
@@ -189,7 +204,8 @@ export class Answer {
     const method = given.method === undefined ? 'GET' : text('method', given.method);
     const match = given.ifNoneMatch === undefined ? undefined : text('ifNoneMatch', given.ifNoneMatch);
     const accept = given.acceptEncoding === undefined ? undefined : text('acceptEncoding', given.acceptEncoding);
-    const head = this.#native.head(method === 'HEAD', match, accept);
+    const { secs, nanos } = this.#when();
+    const head = this.#native.head(secs, nanos, method === 'HEAD', match, accept);
     return {
       status: head.status,
       headers: head.headers,
@@ -203,6 +219,10 @@ export class Answer {
     const { cache, age, status } = this;
     const { path } = this.page;
     return inspected('Answer', { cache, path, status, age, bytes: this.body.length }, depth, options);
+  }
+
+  #when(): NativeTime {
+    return (this.#given ??= this.#native.given());
   }
 
   #bodyOf(id: number, match: string | undefined, accept: string | undefined): Buffer {

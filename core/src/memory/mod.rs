@@ -18,14 +18,17 @@ use crate::memory::queues::{Queues, Standing, Victim};
 use crate::memory::table::{Table, Writer};
 use crate::page::Page;
 use crate::sync::Mutex;
-use crate::sync::atomic::{
-    AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-};
+use crate::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::window::Windows;
 
 /// A hit raises the counter up to here.
 const MAX_HEAT: u8 = 3;
 /// Beside the counter: used since this was last asked for.
 const USED: u8 = 0x80;
+/// It was in the store and is there no more.
+const GONE: u8 = 1;
+/// A door keeps it, and must hear when it goes.
+const KEPT: u8 = 2;
 /// Bytes that an entry takes in the table and the queues, on average.
 pub(crate) const ENTRY_COST: usize = 20 + queues::NODE_COST;
 /// A part of all bytes may be taken out and not dropped yet: one in so many.
@@ -38,8 +41,8 @@ const MAX_REMOVED: u64 = 1 << 20;
 pub(crate) struct Place {
     /// Uses since the queues last asked, up to `MAX_HEAT`, and `USED`.
     heat: AtomicU8,
-    /// It was in the store and is there no more.
-    is_gone: AtomicBool,
+    /// `GONE` and `KEPT`.
+    ends: AtomicU8,
     /// Its node in the queues.
     node: AtomicU32,
     /// With a directory: the slot of its key there.
@@ -69,6 +72,7 @@ pub(crate) struct Memory {
     bytes: AtomicU64,
     entries: AtomicUsize,
     evictions: AtomicU64,
+    windows: Arc<Windows>,
 }
 
 /// What only writers touch.
@@ -95,7 +99,13 @@ impl Memory {
             bytes: AtomicU64::new(0),
             entries: AtomicUsize::new(0),
             evictions: AtomicU64::new(0),
+            windows: Arc::default(),
         }
+    }
+
+    /// With who is to be told of kept pages that go.
+    pub(crate) fn telling(self, windows: &Arc<Windows>) -> Memory {
+        Memory { windows: windows.clone(), ..self }
     }
 
     /// The stored entry, marked as used.
@@ -151,7 +161,7 @@ impl Memory {
             let node = page.place().node.load(Ordering::Relaxed);
             books.queues.replace(node, old.cost(), cost, page.render_micros());
             books.table.replace(hash, &old, page);
-            old.place().is_gone.store(true, Ordering::Release);
+            self.lose(&old);
             self.bytes.fetch_add(cost.wrapping_sub(old.cost()), Ordering::Relaxed);
         } else {
             if let Some(path) = page.variant_path() {
@@ -233,9 +243,16 @@ impl Memory {
         hasher.finish()
     }
 
+    /// An entry is not in the table any more.
+    fn lose(&self, page: &Page) {
+        if page.place().ends.fetch_or(GONE, Ordering::AcqRel) & KEPT != 0 {
+            self.windows.lose(page.cost());
+        }
+    }
+
     /// An entry was taken out.
     fn gone(&self, books: &mut Books, page: &Page) {
-        page.place().is_gone.store(true, Ordering::Release);
+        self.lose(page);
         self.bytes.fetch_sub(page.cost(), Ordering::Relaxed);
         self.entries.fetch_sub(1, Ordering::Relaxed);
         if let Some(path) = page.variant_path()
@@ -251,7 +268,12 @@ impl Memory {
 
 impl Place {
     pub(crate) fn is_gone(&self) -> bool {
-        self.is_gone.load(Ordering::Acquire)
+        self.ends.load(Ordering::Acquire) & GONE != 0
+    }
+
+    /// From here on windows are told when it goes.
+    pub(crate) fn keep(&self) {
+        self.ends.fetch_or(KEPT, Ordering::AcqRel);
     }
 
     fn is(&self, victim: Victim) -> bool {

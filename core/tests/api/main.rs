@@ -18,3 +18,4 @@ mod prerender;
 mod reentrancy;
 mod support;
 mod timeouts;
+mod window;

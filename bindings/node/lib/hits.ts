@@ -1,0 +1,156 @@
+/**
+ * Hits without a call of the addon: the answers of hits are kept here by their path, and given again as long as the words that
+ * the core keeps up to date say that nothing has happened to them.
+ */
+import { native, type NativeAnswer, type NativeCache, type NativeHits } from './native.js';
+import { Answer } from './page.js';
+
+/** Answers that are kept; beyond, the oldest goes. */
+const MAX_KEPT = 1 << 17;
+/** Pages that are marked as used by one call. */
+const MARKS = 256;
+/** Milliseconds around the turn of a second in which the core is asked, which counts exactly. */
+const ROUNDED = 2;
+
+/** Where the words are, in integers and in doubles. */
+const GENERATION = 0;
+const LET_GO = 1;
+const NOW = 1;
+const HITS = 2;
+
+interface Entry {
+  answer: Answer;
+  /** The generation at which it was found to answer. */
+  generation: number;
+  /** As long as `now` is below, this very answer may be given. */
+  until: number;
+  /** As long as `now` is below, the page may be given; see `Seen` of the core. */
+  fresh: number;
+  ageTurns: number;
+  leftTurns: number;
+  readonly path: string;
+  readonly number: number;
+}
+
+/** The hits of a cache object. */
+export class Hits {
+  readonly #native: NativeHits;
+  readonly #integers: Int32Array;
+  readonly #doubles: Float64Array;
+  readonly #entries = new Map<string, Entry>();
+  /** By the number of its page. */
+  readonly #byNumber: (Entry | undefined)[] = [];
+  readonly #marks = new Int32Array(MARKS);
+  #marked = 0;
+
+  constructor(cache: NativeCache) {
+    this.#native = new native.NativeHits(cache);
+    const { buffer, byteOffset, byteLength } = this.#native.words();
+    this.#integers = new Int32Array(buffer, byteOffset, byteLength / 4);
+    this.#doubles = new Float64Array(buffer, byteOffset, byteLength / 8);
+  }
+
+  /** The answer to a plain request, if it is a hit that is known here. */
+  get(path: string): Answer | undefined {
+    const entry = this.#entries.get(path);
+    if (entry === undefined) return undefined;
+    const doubles = this.#doubles;
+    if (this.#integers[GENERATION] === entry.generation && doubles[NOW]! < entry.until) {
+      doubles[HITS]! += 1;
+      return entry.answer;
+    }
+    return this.#again(entry);
+  }
+
+  /** Keeps what the cache has answered to a plain request, if it is a hit. */
+  keep(path: string, there: NativeAnswer, answer: Answer): void {
+    if (this.#integers[LET_GO] !== 0) this.#letGo();
+    if (answer.cache !== 'hit') return;
+    const number = this.#native.keep(path, there);
+    if (number === null) return;
+    const old = this.#entries.get(path);
+    if (old !== undefined) this.#drop(old);
+    else if (this.#entries.size >= MAX_KEPT) {
+      for (const oldest of this.#entries.values()) {
+        this.#drop(oldest);
+        break;
+      }
+    }
+    // The core says at the next hit for how long.
+    const entry = { answer, generation: 0, until: 0, fresh: 0, ageTurns: 0, leftTurns: 0, path, number };
+    this.#entries.set(path, entry);
+    this.#byNumber[number] = entry;
+  }
+
+  /** Lets all go. */
+  clear(): void {
+    for (const entry of [...this.#entries.values()]) this.#drop(entry);
+  }
+
+  #again(entry: Entry): Answer | undefined {
+    // Before the core looks: what happens from here on is another generation.
+    const generation = this.#integers[GENERATION]!;
+    const now = this.#doubles[NOW]!;
+    if (generation === entry.generation && now < entry.fresh) {
+      const ageTurns = next(entry.ageTurns, now);
+      const leftTurns = next(entry.leftTurns, now);
+      if (ageTurns !== undefined && leftTurns !== undefined) {
+        entry.answer = entry.answer.at({ secs: Math.floor(now / 1000), nanos: (now % 1000) * 1e6 });
+        turn(entry, ageTurns, leftTurns);
+        this.#doubles[HITS]! += 1;
+        this.#mark(entry.number);
+        return entry.answer;
+      }
+    }
+    if (this.#integers[LET_GO] !== 0) this.#letGo();
+    const seen = this.#native.again(entry.number);
+    if (seen === null) {
+      this.#drop(entry);
+      return undefined;
+    }
+    entry.generation = generation;
+    entry.fresh = seen.fresh;
+    entry.answer = entry.answer.at(seen.given);
+    turn(entry, seen.ageTurns, seen.leftTurns);
+    return entry.answer;
+  }
+
+  /** Says now and then what was used, so that it is not evicted. */
+  #mark(number: number): void {
+    this.#marks[this.#marked++] = number;
+    if (this.#marked === MARKS) {
+      this.#marked = 0;
+      this.#native.mark(this.#marks);
+    }
+  }
+
+  #drop(entry: Entry): void {
+    if (this.#byNumber[entry.number] === entry) {
+      this.#byNumber[entry.number] = undefined;
+      this.#native.release(entry.number);
+    }
+    this.#entries.delete(entry.path);
+  }
+
+  /** The cache needs the memory of pages that it has let go. */
+  #letGo(): void {
+    for (const number of this.#native.letGo()) {
+      const entry = this.#byNumber[number];
+      this.#byNumber[number] = undefined;
+      if (entry !== undefined && this.#entries.get(entry.path) === entry) this.#entries.delete(entry.path);
+    }
+  }
+}
+
+function turn(entry: Entry, ageTurns: number, leftTurns: number): void {
+  entry.ageTurns = ageTurns;
+  entry.leftTurns = leftTurns;
+  entry.until = Math.min(entry.fresh, ageTurns, leftTurns);
+}
+
+/** The next turn after `now`, of turns a second apart; undefined so near to one that the core must say. */
+function next(turns: number, now: number): number | undefined {
+  if (now < turns) return turns;
+  const since = (now - turns) % 1000;
+  return since < ROUNDED || since > 1000 - ROUNDED ? undefined : now - since + 1000;
+}
