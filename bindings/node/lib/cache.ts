@@ -132,11 +132,12 @@ export class Cache {
    * for a wrong argument, and inside a render that would wait for itself.
    */
   get(path: string, options?: GetOptions): Answer | Promise<Answer> {
+    const hit = options === undefined ? this.#hits.get(path) : undefined;
+    return hit ?? this.#get(path, options);
+  }
+
+  #get(path: string, options: GetOptions | undefined): Answer | Promise<Answer> {
     try {
-      if (options === undefined) {
-        const hit = this.#hits.get(path);
-        if (hit !== undefined) return hit;
-      }
       const cache = this.#native;
       const target = text('path', path, 'invalid_path');
       const { variant, draft, prefetch } = requestOptions(options);
@@ -156,10 +157,11 @@ export class Cache {
    * Throws what `get` rejects with.
    */
   tryGet(path: string, options?: GetOptions): Answer | undefined {
-    if (options === undefined) {
-      const hit = this.#hits.get(path);
-      if (hit !== undefined) return hit;
-    }
+    const hit = options === undefined ? this.#hits.get(path) : undefined;
+    return hit ?? this.#tryGet(path, options);
+  }
+
+  #tryGet(path: string, options: GetOptions | undefined): Answer | undefined {
     const target = text('path', path, 'invalid_path');
     const { variant, draft, prefetch } = requestOptions(options);
     const there = guard(() => this.#native.tryGet(target, variant, draft, prefetch));

@@ -2,7 +2,7 @@
  * Hits without a call of the addon: the answers of hits are kept here by their path, and given again as long as the words that
  * the core keeps up to date say that nothing has happened to them.
  */
-import { native, type NativeAnswer, type NativeCache, type NativeHits } from './native.js';
+import { native, type NativeAnswer, type NativeCache, type NativeHits, type NativeSeen } from './native.js';
 import { Answer } from './page.js';
 
 /** Answers that are kept; beyond, the oldest goes. */
@@ -103,7 +103,7 @@ export class Hits {
       }
     }
     if (this.#integers[LET_GO] !== 0) this.#letGo();
-    const seen = this.#native.again(entry.number);
+    const seen = this.#seen(entry);
     if (seen === null) {
       this.#drop(entry);
       return undefined;
@@ -113,6 +113,15 @@ export class Hits {
     entry.answer = entry.answer.at(seen.given);
     turn(entry, seen.ageTurns, seen.leftTurns);
     return entry.answer;
+  }
+
+  /** What a fault of the addon is, the full way tells. */
+  #seen(entry: Entry): NativeSeen | null {
+    try {
+      return this.#native.again(entry.number);
+    } catch {
+      return null;
+    }
   }
 
   /** Says now and then what was used, so that it is not evicted. */

@@ -142,6 +142,7 @@ export interface Head {
 export class Answer {
   readonly #native: NativeAnswer;
   #page: Page | undefined;
+  #body: Buffer | undefined;
   #cache: CacheWord | undefined;
   #age: number | undefined;
   #given: NativeTime | undefined;
@@ -160,6 +161,7 @@ export class Answer {
     const answer = new Answer(this.#native);
     answer.#given = given;
     answer.#page = this.#page;
+    answer.#body = this.#body;
     answer.#cache = this.#cache;
     return answer;
   }
@@ -181,7 +183,7 @@ export class Answer {
 
   /** The page's body; read only, see {@link Page.body}. */
   get body(): Buffer {
-    return this.page.body;
+    return (this.#body ??= this.page.body);
   }
 
   /** The render's own header fields; see {@link Answer.head} for those to send. */

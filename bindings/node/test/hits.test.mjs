@@ -3,10 +3,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import { Cache, ManualClock } from '../dist/index.mjs';
-import { runNode } from './helpers.mjs';
-
-const HERE = new URL('..', import.meta.url);
+import { Cache, ManualClock } from 'libisr';
+import { program } from './helpers.mjs';
 
 /** A cache whose pages count their renders, and that has answered `/1` often enough to know it. */
 async function site(options = {}, route = {}) {
@@ -142,7 +140,7 @@ test('an invalidation by a worker is seen here, and one here by the worker', asy
   const cache = await site({ name });
   const worker = new Worker(
     `const { parentPort, workerData } = require('node:worker_threads');
-     const { Cache } = require(workerData.libisr);
+     const { Cache } = require('libisr');
      const cache = new Cache({ name: workerData.name, backoffJitter: 0 });
      parentPort.on('message', async (todo) => {
        if (todo === 'invalidate') cache.revalidateTag('all');
@@ -152,7 +150,7 @@ test('an invalidation by a worker is seen here, and one here by the worker', asy
      });
      cache.page('/[id]', { revalidate: 60, tags: ['all'] }, () => 'worker');
      parentPort.postMessage('open');`,
-    { eval: true, workerData: { name, libisr: new URL('dist/index.js', HERE).pathname } },
+    { eval: true, workerData: { name } },
   );
   const said = () => new Promise((resolve) => worker.once('message', resolve));
   const ask = (todo) => {
@@ -180,8 +178,8 @@ test('a directory is looked at for each hit', async (t) => {
   const directory = mkdtempSync('/tmp/isr-hits-');
   t.after(() => rmSync(directory, { recursive: true }));
   const cache = await site({ directory });
-  const { status, stderr } = await runNode(
-    `import { Cache } from '${new URL('dist/index.mjs', HERE).pathname}';
+  const { status, stderr } = await program(
+    `import { Cache } from 'libisr';
      const cache = new Cache({ directory: ${JSON.stringify(directory)} });
      cache.revalidateTag('all');
      await cache.close();`,
@@ -192,8 +190,8 @@ test('a directory is looked at for each hit', async (t) => {
 });
 
 test('a process that has looked ends by itself', async () => {
-  const { status, stderr } = await runNode(
-    `import { Cache } from '${new URL('dist/index.mjs', HERE).pathname}';
+  const { status, stderr } = await program(
+    `import { Cache } from 'libisr';
      const cache = new Cache();
      cache.page('/', () => 'x');
      await cache.get('/');
