@@ -2,7 +2,7 @@
  * Hits without a call of the addon: the answers of hits are kept here by their path, and given again as long as the words that
  * the core keeps up to date say that nothing has happened to them.
  */
-import { native, type NativeAnswer, type NativeCache, type NativeHits, type NativeSeen } from './native.js';
+import { native, type NativeAnswer, type NativeCache, type NativeHits, type NativeSeen, type NativeTime } from './native.js';
 import { Answer } from './page.js';
 
 /** Answers that are kept; beyond, the oldest goes. */
@@ -22,8 +22,6 @@ interface Entry {
   answer: Answer;
   /** The generation at which it was found to answer. */
   generation: number;
-  /** As long as `now` is below, this very answer may be given. */
-  until: number;
   /** As long as `now` is below, the page may be given; see `Seen` of the core. */
   fresh: number;
   ageTurns: number;
@@ -37,7 +35,7 @@ export class Hits {
   readonly #native: NativeHits;
   readonly #integers: Int32Array;
   readonly #doubles: Float64Array;
-  readonly #entries = new Map<string, Entry>();
+  readonly #answers = new Map<string, Answer>();
   /** By the number of its page. */
   readonly #byNumber: (Entry | undefined)[] = [];
   readonly #marks = new Int32Array(MARKS);
@@ -52,14 +50,14 @@ export class Hits {
 
   /** The answer to a plain request, if it is a hit that is known here. */
   get(path: string): Answer | undefined {
-    const entry = this.#entries.get(path);
-    if (entry === undefined) return undefined;
+    const answer = this.#answers.get(path);
+    if (answer === undefined) return undefined;
     const doubles = this.#doubles;
-    if (this.#integers[GENERATION] === entry.generation && doubles[NOW]! < entry.until) {
+    if (Answer.holds(answer, this.#integers[GENERATION]!, doubles[NOW]!)) {
       doubles[HITS]! += 1;
-      return entry.answer;
+      return answer;
     }
-    return this.#again(entry);
+    return this.#again(Answer.kept<Entry>(answer));
   }
 
   /** Keeps what the cache has answered to a plain request, if it is a hit. */
@@ -68,23 +66,24 @@ export class Hits {
     if (answer.cache !== 'hit') return;
     const number = this.#native.keep(path, there);
     if (number === null) return;
-    const old = this.#entries.get(path);
-    if (old !== undefined) this.#drop(old);
-    else if (this.#entries.size >= MAX_KEPT) {
-      for (const oldest of this.#entries.values()) {
-        this.#drop(oldest);
+    const old = this.#answers.get(path);
+    if (old !== undefined) this.#drop(Answer.kept(old));
+    else if (this.#answers.size >= MAX_KEPT) {
+      for (const oldest of this.#answers.values()) {
+        this.#drop(Answer.kept(oldest));
         break;
       }
     }
     // The core says at the next hit for how long.
-    const entry = { answer, generation: 0, until: 0, fresh: 0, ageTurns: 0, leftTurns: 0, path, number };
-    this.#entries.set(path, entry);
+    const entry = { answer, generation: 0, fresh: 0, ageTurns: 0, leftTurns: 0, path, number };
+    Answer.keep(answer, entry);
+    this.#answers.set(path, answer);
     this.#byNumber[number] = entry;
   }
 
   /** Lets all go. */
   clear(): void {
-    for (const entry of [...this.#entries.values()]) this.#drop(entry);
+    for (const answer of [...this.#answers.values()]) this.#drop(Answer.kept(answer));
   }
 
   #again(entry: Entry): Answer | undefined {
@@ -95,11 +94,9 @@ export class Hits {
       const ageTurns = next(entry.ageTurns, now);
       const leftTurns = next(entry.leftTurns, now);
       if (ageTurns !== undefined && leftTurns !== undefined) {
-        entry.answer = entry.answer.at({ secs: Math.floor(now / 1000), nanos: (now % 1000) * 1e6 });
-        turn(entry, ageTurns, leftTurns);
         this.#doubles[HITS]! += 1;
         this.#mark(entry.number);
-        return entry.answer;
+        return this.#show(entry, { secs: Math.floor(now / 1000), nanos: (now % 1000) * 1e6 }, ageTurns, leftTurns);
       }
     }
     if (this.#integers[LET_GO] !== 0) this.#letGo();
@@ -110,8 +107,16 @@ export class Hits {
     }
     entry.generation = generation;
     entry.fresh = seen.fresh;
-    entry.answer = entry.answer.at(seen.given);
-    turn(entry, seen.ageTurns, seen.leftTurns);
+    return this.#show(entry, seen.given, seen.ageTurns, seen.leftTurns);
+  }
+
+  /** The answer as it is now, and until when. */
+  #show(entry: Entry, given: NativeTime, ageTurns: number, leftTurns: number): Answer {
+    entry.ageTurns = ageTurns;
+    entry.leftTurns = leftTurns;
+    entry.answer = entry.answer.at(given);
+    Answer.hold(entry.answer, entry.generation, Math.min(entry.fresh, ageTurns, leftTurns));
+    this.#answers.set(entry.path, entry.answer);
     return entry.answer;
   }
 
@@ -138,7 +143,7 @@ export class Hits {
       this.#byNumber[entry.number] = undefined;
       this.#native.release(entry.number);
     }
-    this.#entries.delete(entry.path);
+    this.#answers.delete(entry.path);
   }
 
   /** The cache needs the memory of pages that it has let go. */
@@ -146,15 +151,9 @@ export class Hits {
     for (const number of this.#native.letGo()) {
       const entry = this.#byNumber[number];
       this.#byNumber[number] = undefined;
-      if (entry !== undefined && this.#entries.get(entry.path) === entry) this.#entries.delete(entry.path);
+      if (entry !== undefined && this.#answers.get(entry.path) === entry.answer) this.#answers.delete(entry.path);
     }
   }
-}
-
-function turn(entry: Entry, ageTurns: number, leftTurns: number): void {
-  entry.ageTurns = ageTurns;
-  entry.leftTurns = leftTurns;
-  entry.until = Math.min(entry.fresh, ageTurns, leftTurns);
 }
 
 /** The next turn after `now`, of turns a second apart; undefined so near to one that the core must say. */

@@ -146,9 +146,34 @@ export class Answer {
   #cache: CacheWord | undefined;
   #age: number | undefined;
   #given: NativeTime | undefined;
+  /** What hits.ts knows of it. Last, and no option: a hit reads it, and nothing else of an answer. */
+  #generation = 0;
+  #until = 0;
+  #kept: unknown;
 
   private constructor(answer: NativeAnswer) {
     this.#native = answer;
+  }
+
+  /** @internal Whether a kept answer may be given as it is. */
+  static holds(answer: Answer, generation: number, now: number): boolean {
+    return answer.#generation === generation && now < answer.#until;
+  }
+
+  /** @internal */
+  static hold(answer: Answer, generation: number, until: number): void {
+    answer.#generation = generation;
+    answer.#until = until;
+  }
+
+  /** @internal What keeps it. */
+  static kept<T>(answer: Answer): T {
+    return answer.#kept as T;
+  }
+
+  /** @internal */
+  static keep(answer: Answer, kept: object): void {
+    answer.#kept = kept;
   }
 
   /** @internal */
@@ -160,6 +185,7 @@ export class Answer {
   at(given: NativeTime): Answer {
     const answer = new Answer(this.#native);
     answer.#given = given;
+    answer.#kept = this.#kept;
     answer.#page = this.#page;
     answer.#body = this.#body;
     answer.#cache = this.#cache;
