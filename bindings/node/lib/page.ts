@@ -138,6 +138,22 @@ export interface Head {
   contentLength: number;
 }
 
+/** @internal What is sent for a request, as `node:http` takes it. */
+export interface Prepared {
+  status: number;
+  /** Name, value, name, value, ... */
+  fields: string[];
+  body: Buffer;
+}
+
+/** @internal With the request that it was made for. */
+interface LastPrepared {
+  method: string | undefined;
+  match: string | undefined;
+  accept: string | undefined;
+  made: Prepared;
+}
+
 /** An answer to a request: a page, and how it came about. */
 export class Answer {
   readonly #native: NativeAnswer;
@@ -146,6 +162,7 @@ export class Answer {
   #cache: CacheWord | undefined;
   #age: number | undefined;
   #given: NativeTime | undefined;
+  #prepared: LastPrepared | undefined;
   /** What hits.ts knows of it. Last, and no option: a hit reads it, and nothing else of an answer. */
   #generation = 0;
   #until = 0;
@@ -251,6 +268,20 @@ export class Answer {
 
   #when(): NativeTime {
     return (this.#given ??= this.#native.given());
+  }
+
+  /** @internal What `prepare` makes of its head, made once for requests that are alike. */
+  prepared(
+    method: string | undefined,
+    match: string | undefined,
+    accept: string | undefined,
+    prepare: (head: Head) => Prepared,
+  ): Prepared {
+    const last = this.#prepared;
+    if (last !== undefined && last.method === method && last.match === match && last.accept === accept) return last.made;
+    const made = prepare(this.head({ method, ifNoneMatch: match, acceptEncoding: accept }));
+    this.#prepared = { method, match, accept, made };
+    return made;
   }
 
   #bodyOf(id: number, match: string | undefined, accept: string | undefined): Buffer {
