@@ -78,15 +78,15 @@ demo: site ## The example site from C, Python and Node: walk through the story (
 # ---- tests --------------------------------------------------------------------------------------------------------
 
 .PHONY: test lint test-core test-model test-machine test-c test-python test-node test-site test-servers test-demo scenarios \
-    test-directory runners
+    test-directory runners bench-guard
 # The scenarios come last: their closing line counts.
-test: setup lint test-core test-model test-machine test-c test-python test-node test-site test-servers test-demo test-directory scenarios ## Everything
+test: setup lint test-core test-model test-machine test-c test-python test-node test-site test-servers test-demo test-directory bench-guard scenarios ## Everything
 
 lint: build-python build-node ## Formats, clippy, ruff, mypy
 	cargo fmt --all --check
-	PYO3_BUILD_EXTENSION_MODULE=1 cargo clippy --locked --workspace --all-targets -- -D warnings
-	.venv/bin/ruff check bindings/python examples tests
-	.venv/bin/ruff format --check bindings/python examples tests
+	PYO3_BUILD_EXTENSION_MODULE=1 cargo clippy --locked --workspace --all-targets --features libisr-bench/peers -- -D warnings
+	.venv/bin/ruff check bindings/python examples tests benches
+	.venv/bin/ruff format --check bindings/python examples tests benches
 
 test-core: build/.apt ## Unit, property and many-threads tests of the core
 	cargo test --locked -q -p libisr-core
@@ -152,20 +152,59 @@ scenarios: runners ## All four runners on a folder: make scenarios DIR=tests/sce
 test-directory: runners ## The scenarios with a directory each, which must change nothing
 	python3 tests/run_scenarios.py --directory $(or $(DIR),$(SCENARIOS))
 
-.PHONY: bench
-bench: ## The hit path beside its peers, and what a directory costs
-	cargo bench -q -p libisr-core --bench hit -- 100000 1
-	cargo bench -q -p libisr-core --bench hit -- 100000 2
-	cargo bench -q -p libisr-core --bench store
+# What the benches need beyond the tests: a load generator, glib as a peer, and a venv, so that the tests' one keeps what they know.
+BENCH_APT := libglib2.0-dev libmicrohttpd-dev wrk
+BENCH_PY := build/bench-venv/bin/python
+
+build/.bench-apt: Makefile
+	@mkdir -p build
+	@missing=$$(for p in $(BENCH_APT); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	  root=; [ "$$(id -u)" = 0 ] || root=sudo; \
+	  $$root apt-get update -qq; \
+	  DEBIAN_FRONTEND=noninteractive $$root apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+	@touch $@
+
+build/.bench-venv: benches/python/requirements.txt
+	@mkdir -p build
+	[ -x $(BENCH_PY) ] || python3 -m venv build/bench-venv
+	$(BENCH_PY) -m pip install -q --disable-pip-version-check -r benches/python/requirements.txt
+	@touch $@
+
+build/.bench-npm: benches/node/package-lock.json
+	@mkdir -p build
+	npm ci --prefix benches/node --no-audit --no-fund --loglevel=error
+	@touch $@
+
+build/bench/%: benches/c/%.c build-c build/.bench-apt
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_C) $(BENCH_CFLAGS) $< -o $@ -L$(RELEASE) -Wl,-rpath,'$$ORIGIN/../../$(RELEASE)' -lisr $(BENCH_LIBS)
+build/bench/hit: BENCH_CFLAGS = -DHAVE_GLIB $$(pkg-config --cflags glib-2.0)
+build/bench/hit: BENCH_LIBS = $$(pkg-config --libs glib-2.0) -lm
+build/bench/server: BENCH_LIBS = -lmicrohttpd
+
+.PHONY: bench bench-guard
+bench: build-python build-node build/bench/hit build/bench/server build/.bench-venv build/.bench-npm ## libisr beside its peers, docs/benchmarks.md (ARGS=--quick: a look)
+	$(BENCH_PY) -m pip install -q --disable-pip-version-check --force-reinstall --no-deps build/wheels/*.whl
+	cargo build --release --locked -q -p libisr-bench --features peers
+	$(BENCH_PY) benches/run.py $(ARGS)
+
+bench-guard: build/.apt ## Instructions of the hit path: 3 % more than in benches/guard.json fail (ARGS=--renew)
+	python3 benches/guard.py $(ARGS)
+
+.PHONY: bench-storm
+bench-storm: build/.apt ## Stampedes, storms and early refresh in real time (ARGS=stampede|storm|early)
+	cargo run -q --release --locked -p libisr-bench --bin bench-storm -- $(ARGS)
 
 .PHONY: bench-eviction
 bench-eviction: ## The eviction order on traces, beside its peers, and the memory taken (ARGS=--help, or a run of your own)
 ifdef ARGS
-	cargo bench -q --locked -p libisr-core --bench eviction -- $(ARGS)
+	cargo run -q --release --locked -p libisr-bench --features peers --bin bench-eviction -- $(ARGS)
 else
-	cargo bench -q --locked -p libisr-core --bench eviction
-	cargo bench -q --locked -p libisr-core --bench eviction -- --memory 64
-	cargo bench -q --locked -p libisr-core --bench eviction -- --memory 256
+	cargo run -q --release --locked -p libisr-bench --features peers --bin bench-eviction
+	cargo run -q --release --locked -p libisr-bench --features peers --bin bench-eviction -- --memory 64
+	cargo run -q --release --locked -p libisr-bench --features peers --bin bench-eviction -- --memory 256
 endif
 
 # ---- install ------------------------------------------------------------------------------------------------------

@@ -40,8 +40,9 @@ pub extern "C" fn isr_options_new() -> *mut isr_options {
 ///
 /// Seconds: `default_revalidate` (default never), `default_expire` (a year), `default_timeout` (60), `stale_if_error` (no limit); with a
 /// fraction, and `ISR_NEVER` is never, or no limit. Bytes: `max_bytes` (256 MiB), `max_entry_bytes` (16 MiB), `max_disk_bytes` (16 GiB).
-/// Whole numbers: `max_queue` (1000), `threads` (8; more than 1024 are 1024), `max_variants` (64), `max_invalidations` (100,000). A part
-/// from 0 to 1: `backoff_jitter` (0.1). 0 or 1: `durable` (0).
+/// Whole numbers: `max_queue` (1000), `threads` (8; more than 1024 are 1024), `max_variants` (64), `max_invalidations` (100,000);
+/// from 1, or `ISR_NEVER` for no limit: `max_regenerations` (three quarters of `threads`), `max_regenerations_per_tag` (no limit). A part
+/// from 0 to 1: `backoff_jitter` (0.1). From 0 to 100: `early_refresh` (0: off). 0 or 1: `durable` (0).
 /// Errors: `ISR_STATUS_INVALID_ARGUMENT` for an unknown name, a wrong type or a value out of its range. `storable_statuses` and
 /// the length of `draft_secret` are checked by `isr_cache_open`.
 /// Threads: any.

@@ -39,7 +39,7 @@ pub enum isr_reason {
     None = 0,
     /// Nothing was stored (also drafts, and pages that may not be stored).
     Miss = 1,
-    /// The stored page is stale; nobody waits.
+    /// The stored page is stale, or will be soon (`early_refresh`); nobody waits.
     Stale = 2,
     /// The stored page is expired.
     Expired = 3,

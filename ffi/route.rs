@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 use std::sync::{Arc, Mutex};
 
-use isr_core::{Error, ErrorKind, RouteOptions};
+use isr_core::{Error, ErrorKind, OptionValue, RouteOptions};
 
 use crate::cache::isr_cache;
 use crate::callback::{UserData, isr_free_fn};
@@ -73,6 +73,25 @@ pub unsafe extern "C" fn isr_route_set_timeout(route: *mut isr_route, seconds: f
             Ok(())
         })
     }
+}
+
+/// Sets an option of a route that is a number, by its name.
+///
+/// `revalidate`, `expire`, `timeout`: as by the functions of their own. `max_concurrent`: renders of this route at a time, whatever they
+/// are for; a whole number from 1, or `ISR_NEVER` for no limit (the default); a render that waits for another page does not count meanwhile.
+/// `early_refresh`: how eagerly pages are regenerated before they are stale, 0 (not at all) to 100, 1 is usual; default: that of the cache.
+/// Errors: `ISR_STATUS_INVALID_ARGUMENT` for an unknown name or a value out of its range.
+/// Threads: one at a time per object.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn isr_route_set_number(
+    route: *mut isr_route,
+    name: *const c_char,
+    value: f64,
+) -> isr_status {
+    let number =
+        if value == f64::INFINITY { OptionValue::Never } else { OptionValue::Number(value) };
+    // SAFETY: the same contract.
+    unsafe { change(route, |route| route.set(types::name("name", name)?, number)) }
 }
 
 /// Whether paths that the static params do not list are rendered; if not, they answer 404 with an empty body. Default true.

@@ -248,7 +248,7 @@ enum isr_reason
    */
   ISR_REASON_MISS = 1,
   /**
-   * The stored page is stale; nobody waits.
+   * The stored page is stale, or will be soon (`early_refresh`); nobody waits.
    */
   ISR_REASON_STALE = 2,
   /**
@@ -795,8 +795,9 @@ ISR_API isr_options *isr_options_new(void);
  *
  * Seconds: `default_revalidate` (default never), `default_expire` (a year), `default_timeout` (60), `stale_if_error` (no limit); with a
  * fraction, and `ISR_NEVER` is never, or no limit. Bytes: `max_bytes` (256 MiB), `max_entry_bytes` (16 MiB), `max_disk_bytes` (16 GiB).
- * Whole numbers: `max_queue` (1000), `threads` (8; more than 1024 are 1024), `max_variants` (64), `max_invalidations` (100,000). A part
- * from 0 to 1: `backoff_jitter` (0.1). 0 or 1: `durable` (0).
+ * Whole numbers: `max_queue` (1000), `threads` (8; more than 1024 are 1024), `max_variants` (64), `max_invalidations` (100,000);
+ * from 1, or `ISR_NEVER` for no limit: `max_regenerations` (three quarters of `threads`), `max_regenerations_per_tag` (no limit). A part
+ * from 0 to 1: `backoff_jitter` (0.1). From 0 to 100: `early_refresh` (0: off). 0 or 1: `durable` (0).
  * Errors: `ISR_STATUS_INVALID_ARGUMENT` for an unknown name, a wrong type or a value out of its range. `storable_statuses` and
  * the length of `draft_secret` are checked by `isr_cache_open`.
  * Threads: any.
@@ -933,6 +934,20 @@ isr_status isr_route_set_expire(isr_route *route,
  * Threads: one at a time per object.
  */
 ISR_API isr_status isr_route_set_timeout(isr_route *route, double seconds);
+
+/**
+ * Sets an option of a route that is a number, by its name.
+ *
+ * `revalidate`, `expire`, `timeout`: as by the functions of their own. `max_concurrent`: renders of this route at a time, whatever they
+ * are for; a whole number from 1, or `ISR_NEVER` for no limit (the default); a render that waits for another page does not count meanwhile.
+ * `early_refresh`: how eagerly pages are regenerated before they are stale, 0 (not at all) to 100, 1 is usual; default: that of the cache.
+ * Errors: `ISR_STATUS_INVALID_ARGUMENT` for an unknown name or a value out of its range.
+ * Threads: one at a time per object.
+ */
+ISR_API
+isr_status isr_route_set_number(isr_route *route,
+                                const char *name,
+                                double value);
 
 /**
  * Whether paths that the static params do not list are rendered; if not, they answer 404 with an empty body. Default true.

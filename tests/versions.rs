@@ -23,9 +23,13 @@ fn the_header_has_cargos_version() {
 
 #[test]
 fn every_package_of_the_workspace_takes_it() {
-    for manifest in
-        ["Cargo.toml", "core/Cargo.toml", "bindings/python/Cargo.toml", "bindings/node/Cargo.toml"]
-    {
+    for manifest in [
+        "Cargo.toml",
+        "core/Cargo.toml",
+        "bindings/python/Cargo.toml",
+        "bindings/node/Cargo.toml",
+        "benches/rust/Cargo.toml",
+    ] {
         assert!(read(manifest).contains("\nversion.workspace = true\n"), "{manifest}");
     }
     let core = format!("libisr-core = {{ path = \"core\", version = \"{VERSION}\" }}");

@@ -223,11 +223,10 @@ impl Cache {
         self.present()?.hit(request.path)
     }
 
-    /// The engine of this process, if it has been used here, while this owner is open.
+    /// The engine of this process, if it has been used here and this owner has not closed.
     #[inline]
     pub(crate) fn present(&self) -> Option<&Arc<Engine>> {
-        let Opening { engine, owner, .. } = self.0.0.present()?;
-        (!owner.is_closed()).then_some(engine)
+        self.0.0.present().filter(|opening| !opening.is_closed()).map(|opening| &opening.engine)
     }
 
     /// Answers as [`get`](Cache::get) would if that needs no waiting; else `None`, and nothing is started. Never waits for a

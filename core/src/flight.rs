@@ -16,12 +16,12 @@ use crate::invalidation::{MAX_TAGS, Tag, Tags};
 use crate::lifetime::Lifetime;
 use crate::owner::{Busy, Owner};
 use crate::page::Page;
-use crate::pool::Ticket;
+use crate::queue::{Bound, Held, Ticket};
 use crate::render::{Context, Reason};
 use crate::route::{Params, Variant};
 use crate::site::Route;
 use crate::store::lease::LeaseId;
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use crate::sync::{Mutex, MutexGuard};
 use crate::timers::TimerId;
 
@@ -171,13 +171,13 @@ impl Deps {
 }
 
 /// A flight's seat in the pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Seat {
     /// It needs none: it runs on the thread that asked.
     None,
     /// It waits for one.
     Queued(Ticket),
-    Taken,
+    Taken(Held),
     /// It was given back at the end.
     Left,
 }
@@ -212,11 +212,17 @@ pub(crate) struct Flight {
     /// When its callback began, on the steady clock.
     began: AtomicU64,
     over: AtomicBool,
+    /// Of an early refresh, and its loads: when the page would be stale. Data entries that are stale by then are so now.
+    pub(crate) data_at: Time,
     /// Data entries that began before count as missing.
     pub(crate) data_floor: AtomicU64,
     pub(crate) deps: Mutex<Deps>,
     pub(crate) waiters: Mutex<Vec<Waiter>>,
     pub(crate) seat: Mutex<Seat>,
+    /// How many of its kind may run at once.
+    pub(crate) bounds: Vec<Bound>,
+    /// Requests that were answered stale while it waited for a seat.
+    pub(crate) asked: AtomicU32,
     pub(crate) timer: Mutex<Option<TimerId>>,
     /// For how many others it waits now, and of these, for how many while its thread stands still.
     pub(crate) links: Mutex<Links>,
@@ -256,10 +262,13 @@ impl Flight {
             started: AtomicU64::new(0),
             began: AtomicU64::new(Time::FAR.nanos()),
             over: AtomicBool::new(false),
+            data_at: Time::from_nanos(0),
             data_floor: AtomicU64::new(0),
             deps: Mutex::new(Deps::none()),
             waiters: Mutex::new(Vec::new()),
             seat: Mutex::new(seat),
+            bounds: Vec::new(),
+            asked: AtomicU32::new(0),
             timer: Mutex::new(None),
             links: Mutex::new(Links::default()),
         }

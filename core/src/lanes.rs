@@ -50,6 +50,13 @@ impl Lane {
         }
     }
 
+    /// As of a thread that has none.
+    #[cfg(feature = "shuttle")]
+    #[allow(dead_code, reason = "for tests/shuttle, which takes this file on its own")]
+    pub(crate) fn none() -> Lane {
+        NO_LANE
+    }
+
     /// Its word among those of all lanes.
     #[inline]
     pub(crate) fn of<T>(self, all: &[T; LANES]) -> Option<&T> {

@@ -26,6 +26,7 @@ mod owner;
 mod page;
 mod policy;
 mod pool;
+mod queue;
 mod render;
 mod route;
 mod site;

@@ -79,7 +79,7 @@ fn change_all_on_thread(from: &Context, joins: i32) {
     loop {
         change(flight, 0, joins);
         // None for as long as the load runs: a seat is taken before.
-        let has_none = *flight.seat.lock() == Seat::None;
+        let has_none = matches!(*flight.seat.lock(), Seat::None);
         match &flight.parent {
             Some(parent) if has_none => flight = &parent.0,
             _ => return,
@@ -104,9 +104,7 @@ pub(crate) fn is_suspended(flight: &Flight) -> bool {
 
 fn change(flight: &Arc<Flight>, leads: i32, joins: i32) {
     let Some(engine) = flight.engine.upgrade() else { return };
-    let mut give = false;
-    let mut take = false;
-    {
+    let give = {
         // The seat first: the flight's end looks at both in this order.
         let seat = flight.seat.lock();
         let mut links = flight.links.lock();
@@ -118,15 +116,16 @@ fn change(flight: &Arc<Flight>, leads: i32, joins: i32) {
             links.counted = waits;
             if waits { engine.in_flight.begin_waiting() } else { engine.in_flight.end_waiting() }
         }
-        if *seat == Seat::Taken {
-            give = !was_joining && links.joins > 0;
-            take = was_joining && links.joins <= 0;
+        match &*seat {
+            Seat::Taken(held) if !was_joining && links.joins > 0 => Some(held.clone()),
+            Seat::Taken(held) if was_joining && links.joins <= 0 => {
+                engine.pool.retake(held, &flight.bounds);
+                None
+            }
+            _ => None,
         }
-        if take {
-            engine.pool.retake();
-        }
-    }
-    if give {
-        engine.pool.leave();
+    };
+    if let Some(held) = give {
+        engine.pool.leave(&held);
     }
 }

@@ -13,6 +13,7 @@ use crate::fork::{self, PerProcess};
 use crate::options::Options;
 use crate::owner::Owner;
 use crate::route::Variant;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::sync::{Mutex, global};
 
 type Running = Mutex<Vec<(Identity, Weak<Engine>)>>;
@@ -67,6 +68,8 @@ impl Identity {
 pub(crate) struct Opening {
     pub(crate) engine: Arc<Engine>,
     pub(crate) owner: Arc<Owner>,
+    /// That the owner is closed, for hits: beside the engine.
+    closed: AtomicBool,
     /// Where others may join.
     identity: Option<Identity>,
 }
@@ -82,10 +85,14 @@ impl Opening {
             Opening::shared(options, by_directory, owner)?
         } else {
             let engine = Engine::open(options, owner.clone())?;
-            Opening { engine, owner, identity: None }
+            Opening::new(engine, owner, None)
         };
         opening.tell_open_trouble();
         Ok(opening)
+    }
+
+    fn new(engine: Arc<Engine>, owner: Arc<Owner>, identity: Option<Identity>) -> Opening {
+        Opening { engine, owner, closed: AtomicBool::new(false), identity }
     }
 
     fn shared(options: Options, by_directory: bool, owner: Arc<Owner>) -> Result<Opening, Error> {
@@ -94,14 +101,14 @@ impl Opening {
         if let Some(engine) = find(&mut running, &identity) {
             check_same(&engine.options, &options)?;
             if engine.owners.join(&owner) {
-                return Ok(Opening { engine, owner, identity });
+                return Ok(Opening::new(engine, owner, identity));
             }
         }
         // Opening makes the directory: before, it may have had no identity.
         let engine = Engine::open(options, owner.clone())?;
         let identity = Identity::of(&engine.options, by_directory);
         running.extend(identity.clone().map(|identity| (identity, Arc::downgrade(&engine))));
-        Ok(Opening { engine, owner, identity })
+        Ok(Opening::new(engine, owner, identity))
     }
 
     /// That of a forked child, with what was added in the parent. Those who shared an engine in the parent share one again.
@@ -109,8 +116,9 @@ impl Opening {
         let owner = Owner::new(parent.owner.on_trouble.clone());
         if closed || parent.owner.is_closed() {
             let engine = Engine::after_fork(&parent.engine, owner.clone(), true);
-            owner.close();
-            return Opening { engine, owner, identity: None };
+            let opening = Opening::new(engine, owner, None);
+            opening.close(Duration::ZERO);
+            return opening;
         }
         let identity = parent.identity.clone();
         let open = || Engine::after_fork(&parent.engine, owner.clone(), false);
@@ -130,12 +138,18 @@ impl Opening {
             // They fitted together in the parent.
             let _ = engine.insert_route(&owner, route.again(&engine.inv), renderer.clone());
         }
-        Opening { engine, owner, identity }
+        Opening::new(engine, owner, identity)
     }
 
     /// Tells of a directory that could not be opened. Not before the engine can be asked, which the listener may do.
     pub(crate) fn tell_open_trouble(&self) {
         self.engine.open_trouble().iter().for_each(|error| self.owner.tell(error));
+    }
+
+    /// Whether there are no hits for this owner any more.
+    #[inline]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// The target of a request of this owner.
@@ -151,6 +165,7 @@ impl Opening {
 
     /// See [`Cache::close`](crate::Cache::close).
     pub(crate) fn close(&self, timeout: Duration) -> bool {
+        self.closed.store(true, Ordering::SeqCst);
         self.engine.leave(&self.owner, timeout)
     }
 }
@@ -206,6 +221,9 @@ fn first_difference(a: &Options, b: &Options) -> Option<&'static str> {
         backoff_jitter,
         max_queue,
         threads,
+        max_regenerations,
+        max_regenerations_per_tag,
+        early_refresh,
         default_revalidate,
         default_expire,
         default_timeout,

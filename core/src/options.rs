@@ -20,10 +20,19 @@ pub struct Options {
     pub stale_if_error: Lifetime,
     /// Up to this part of a back-off is added at random, 0 to 1. Default 0.1.
     pub backoff_jitter: f64,
-    /// How many renders may wait for a thread. Default 1000.
+    /// How many renders may wait for a thread. The last quarter of them, rounded down, is for those that somebody waits for.
+    /// Default 1000.
     pub max_queue: usize,
     /// Renders at a time. Default 8.
     pub threads: usize,
+    /// Regenerations in the background (and background loads of data entries) at a time, at least 1. Default `None`: three
+    /// quarters of `threads`, rounded up, so that a missing page finds a thread.
+    pub max_regenerations: Option<usize>,
+    /// Of these, those of pages (or data entries) with the same tag, at least 1. Default `None`: no limit.
+    pub max_regenerations_per_tag: Option<usize>,
+    /// How eagerly pages are regenerated before they are stale (XFetch's beta), 0 to 100, for routes that do not say.
+    /// 1 is the usual choice. Default 0: not at all.
+    pub early_refresh: f64,
     /// `revalidate` of routes that give none. Default never.
     pub default_revalidate: Lifetime,
     /// `expire` of routes that give none. Default one year.
@@ -80,6 +89,9 @@ impl Default for Options {
             backoff_jitter: 0.1,
             max_queue: 1000,
             threads: 8,
+            max_regenerations: None,
+            max_regenerations_per_tag: None,
+            early_refresh: 0.0,
             default_revalidate: Lifetime::NEVER,
             default_expire: Lifetime::YEAR,
             default_timeout: Lifetime::from_secs(60),
@@ -108,6 +120,9 @@ impl Options {
         "backoff_jitter",
         "max_queue",
         "threads",
+        "max_regenerations",
+        "max_regenerations_per_tag",
+        "early_refresh",
         "default_revalidate",
         "default_expire",
         "default_timeout",
@@ -135,6 +150,11 @@ impl Options {
             "backoff_jitter" => self.backoff_jitter = fraction(name, value)?,
             "max_queue" => self.max_queue = whole(name, value, 0)? as usize,
             "threads" => self.threads = whole(name, value, 1)?.min(MAX_THREADS) as usize,
+            "max_regenerations" => {
+                self.max_regenerations = Some(limit(name, value)?.unwrap_or(usize::MAX));
+            }
+            "max_regenerations_per_tag" => self.max_regenerations_per_tag = limit(name, value)?,
+            "early_refresh" => self.early_refresh = early_refresh(value)?,
             "default_revalidate" => self.default_revalidate = lifetime(name, value)?,
             "default_expire" => self.default_expire = lifetime(name, value)?,
             "default_timeout" => self.default_timeout = lifetime(name, value)?,
@@ -172,6 +192,14 @@ impl Options {
             )));
         }
         fraction("backoff_jitter", OptionValue::Number(self.backoff_jitter))?;
+        early_refresh(OptionValue::Number(self.early_refresh))?;
+        let limits = [
+            ("max_regenerations", self.max_regenerations),
+            ("max_regenerations_per_tag", self.max_regenerations_per_tag),
+        ];
+        for (name, limit) in limits {
+            check_limit(name, limit)?;
+        }
         for s in &self.storable_statuses {
             if !(200..500).contains(s) || matches!(s, 206 | 304) {
                 return Err(Error::invalid(format!(
@@ -189,6 +217,12 @@ impl Options {
             return Err(Error::invalid("draft_secret must have at least 16 bytes"));
         }
         Ok(())
+    }
+
+    /// How many regenerations may run in the background at a time.
+    pub(crate) fn most_regenerations(&self) -> usize {
+        let most = self.max_regenerations.unwrap_or(self.threads - self.threads / 4);
+        most.min(self.threads)
     }
 }
 
@@ -246,6 +280,29 @@ fn fraction(name: &str, value: OptionValue) -> Result<f64, Error> {
     }
 }
 
+/// A bound of at least 1; never is none.
+fn limit(name: &str, value: OptionValue) -> Result<Option<usize>, Error> {
+    match value {
+        OptionValue::Never => Ok(None),
+        value => Ok(Some(whole(name, value, 1)? as usize)),
+    }
+}
+
+/// The same for one that was set as a field.
+fn check_limit(name: &str, limit: Option<usize>) -> Result<(), Error> {
+    if limit == Some(0) {
+        return Err(Error::invalid(format!("{name} must be at least 1; got 0")));
+    }
+    Ok(())
+}
+
+fn early_refresh(value: OptionValue) -> Result<f64, Error> {
+    match value {
+        OptionValue::Number(n) if (0.0..=100.0).contains(&n) => Ok(n),
+        other => Err(wrong("early_refresh", "a number from 0 to 100", &other)),
+    }
+}
+
 fn lifetime(name: &str, value: OptionValue) -> Result<Lifetime, Error> {
     match value {
         OptionValue::Number(n) => Lifetime::from_secs_f64(name, n),
@@ -277,6 +334,43 @@ pub struct RouteOptions {
     pub query: Vec<String>,
     /// Variant name and the request header that it comes from; the header is named in `vary`.
     pub vary: Vec<(String, String)>,
+    /// Renders of this route at a time, whatever they are for; at least 1. One that waits for another page does not count
+    /// meanwhile. `None`: no limit but the cache's `threads`.
+    pub max_concurrent: Option<usize>,
+    /// How eagerly its pages are regenerated before they are stale; 0 to 100. `None`: the cache's `early_refresh`.
+    pub early_refresh: Option<f64>,
+}
+
+impl RouteOptions {
+    /// Sets an option that is a number by its name: `revalidate`, `expire`, `timeout`, `max_concurrent`, `early_refresh`.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for an unknown name, a wrong type or a value out of range; the text names the value and the rule.
+    pub fn set(&mut self, name: &str, value: OptionValue) -> Result<(), Error> {
+        match name {
+            "revalidate" => self.revalidate = Some(lifetime(name, value)?),
+            "expire" => self.expire = Some(lifetime(name, value)?),
+            "timeout" => self.timeout = Some(lifetime(name, value)?),
+            "max_concurrent" => self.max_concurrent = limit(name, value)?,
+            "early_refresh" => self.early_refresh = Some(early_refresh(value)?),
+            _ => {
+                return Err(Error::invalid(format!(
+                    "unknown route option \"{name}\"; known numbers are revalidate, expire, timeout, max_concurrent, \
+                     early_refresh"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks values that were set as fields.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        check_limit("max_concurrent", self.max_concurrent)?;
+        if let Some(beta) = self.early_refresh {
+            early_refresh(OptionValue::Number(beta))?;
+        }
+        Ok(())
+    }
 }
 
 impl Default for RouteOptions {
@@ -290,6 +384,8 @@ impl Default for RouteOptions {
             timeout: None,
             query: Vec::new(),
             vary: Vec::new(),
+            max_concurrent: None,
+            early_refresh: None,
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::http::{self, Conditions, Encoded, Facts, Fields, Head, PackedFields, 
 use crate::invalidation::{Names, Tag, Tags};
 use crate::lifetime::Lifetime;
 use crate::memory::{self, Place};
-use crate::policy::Times;
+use crate::policy::{self, Times};
 use crate::site::Route;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -119,8 +119,8 @@ pub struct Page(ThinArc<Fixed, u8>);
 struct Fixed {
     place: Place,
     generated: Time,
-    /// Until here it is fresh, if nothing happens to it.
-    fresh_until: Time,
+    /// Until then a hit needs no closer look at its age: until it is stale, or may be refreshed early.
+    look_after: AtomicU64,
     /// The newest invalidation at which it was found clean.
     clean_at: AtomicU64,
     /// The version of the routes at which its path was last matched.
@@ -232,10 +232,14 @@ impl Page {
         pack(&fields, &mut bytes);
         let head_len = short(bytes.len());
         bytes.extend_from_slice(&body);
+        let beta = route.as_ref().map_or(0.0, |route| route.early_refresh);
+        let stale_at = parts.generated.plus(parts.revalidate);
+        let look_after = policy::Early::new(parts.render_micros, beta)
+            .map_or(stale_at, |early| early.begins(parts.generated, stale_at));
         let fixed = Fixed {
             place: Place::default(),
             generated: parts.generated,
-            fresh_until: parts.generated.plus(parts.revalidate),
+            look_after: AtomicU64::new(look_after.nanos()),
             clean_at: AtomicU64::new(parts.started),
             routes_seen: AtomicU32::new(0),
             version: AtomicU32::new(0),
@@ -383,16 +387,10 @@ impl Page {
         Times { generated: self.generated(), revalidate, expire }
     }
 
-    /// Whether this is a time between its making and its getting stale.
+    /// Whether this is a time between its making and the closer look at its age.
     #[inline]
     pub(crate) fn is_in_time(&self, now: Time) -> bool {
-        let Fixed { generated, fresh_until, .. } = *self.fixed();
-        generated <= now && now <= fresh_until
-    }
-
-    /// Until here it is fresh, if nothing happens to it.
-    pub(crate) fn fresh_until(&self) -> Time {
-        self.fixed().fresh_until
+        self.fixed().generated <= now && now <= self.look_after()
     }
 
     /// What can invalidate it.
@@ -401,9 +399,24 @@ impl Page {
         Names { place, tags: self.tag_nodes() }
     }
 
+    /// Until then a hit needs no closer look at its age. Not later than it is stale.
+    #[inline]
+    pub(crate) fn look_after(&self) -> Time {
+        Time::from_nanos(self.fixed().look_after.load(Ordering::Relaxed))
+    }
+
+    pub(crate) fn set_look_after(&self, time: Time) {
+        self.fixed().look_after.store(time.nanos(), Ordering::Relaxed);
+    }
+
     /// How long its render took, in microseconds; 0 where that is not known.
     pub(crate) fn render_micros(&self) -> u32 {
         self.rare().render_micros
+    }
+
+    /// How often it was used lately, on a scale that ends soon.
+    pub(crate) fn heat(&self) -> u32 {
+        self.place().heat()
     }
 
     #[inline]

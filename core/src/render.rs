@@ -17,7 +17,7 @@ use crate::sync::thread;
 pub enum Reason {
     /// Nothing was stored (also drafts and pages that may not be stored).
     Miss = 1,
-    /// The stored page is stale; nobody waits.
+    /// The stored page is stale, or will be soon (`early_refresh`); nobody waits.
     Stale = 2,
     /// The stored page is expired.
     Expired = 3,

@@ -21,6 +21,10 @@ pub(crate) struct Route {
     pub(crate) revalidate: Lifetime,
     pub(crate) expire: Lifetime,
     pub(crate) timeout: Lifetime,
+    /// Renders at a time.
+    pub(crate) max_concurrent: Option<usize>,
+    /// XFetch's beta; 0: never.
+    pub(crate) early_refresh: f64,
     pub(crate) tags: Tags,
     /// Names of query values that are part of the variant.
     pub(crate) query: Vec<String>,
@@ -42,6 +46,7 @@ impl Route {
         inv: &Invalidations,
     ) -> Result<Route, Error> {
         let pattern = Pattern::parse(pattern)?;
+        options.check()?;
         if options.tags.len() > MAX_TAGS {
             let n = options.tags.len();
             return Err(Error::new(
@@ -73,6 +78,8 @@ impl Route {
             revalidate: options.revalidate.unwrap_or(defaults.default_revalidate),
             expire: options.expire.unwrap_or(defaults.default_expire),
             timeout: options.timeout.unwrap_or(defaults.default_timeout),
+            max_concurrent: options.max_concurrent,
+            early_refresh: options.early_refresh.unwrap_or(defaults.early_refresh),
             tags: Tags::of(options.tags.iter().map(|t| inv.tag(t))),
             query: options.query,
             vary,
@@ -90,6 +97,8 @@ impl Route {
             revalidate: self.revalidate,
             expire: self.expire,
             timeout: self.timeout,
+            max_concurrent: self.max_concurrent,
+            early_refresh: self.early_refresh,
             tags: Tags::of(self.tags.iter().map(|t| inv.tag(t.name()))),
             query: self.query.clone(),
             vary: self.vary.clone(),
@@ -118,6 +127,10 @@ impl Route {
             "expire"
         } else if self.timeout != other.timeout {
             "timeout"
+        } else if self.max_concurrent != other.max_concurrent {
+            "max_concurrent"
+        } else if self.early_refresh != other.early_refresh {
+            "early_refresh"
         } else if !tags.eq(other.tags.iter().map(|tag| tag.name())) {
             "tags"
         } else if self.query != other.query {

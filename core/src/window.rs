@@ -67,7 +67,7 @@ pub struct Window {
 /// For how long an answer may be given again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Seen {
-    /// As long as the window's `now` is below: whole milliseconds since 1970. 0: not without asking.
+    /// As long as the window's `now` is below, which is not after it may be refreshed early: whole milliseconds since 1970. 0: not without asking.
     pub fresh: f64,
     /// The next time at which its age grows: whole milliseconds since 1970, at or before. Then each second after that.
     pub age_turns: f64,
@@ -128,10 +128,10 @@ impl Cache {
         // Other processes say in the directory what they have done: it must be looked at each time.
         let fresh = match engine.store {
             Some(_) => 0.0,
-            None => millis_before(page.fresh_until()),
+            None => millis_before(page.look_after()),
         };
         let given = answer.given();
-        let left_turns = match page.fresh_until().next_second(given) {
+        let left_turns = match page.generated().plus(page.revalidate()).next_second(given) {
             // It has just come to whole seconds, and leaves them at once.
             turns if turns == given.plus(SECOND) => given.plus(MILLISECOND),
             turns => turns,

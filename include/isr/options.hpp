@@ -120,6 +120,8 @@ public:
     route& revalidate(double seconds) & { return done(isr_route_set_revalidate(get(), seconds)); }
     route& expire(double seconds) & { return done(isr_route_set_expire(get(), seconds)); }
     route& timeout(double seconds) & { return done(isr_route_set_timeout(get(), seconds)); }
+    /// A number by its name: `max_concurrent`, `early_refresh`, ...; see isr_route_set_number.
+    route& set(const std::string& name, double value) & { return done(isr_route_set_number(get(), name.c_str(), value)); }
     route& dynamic_params(bool dynamic) & { return done(isr_route_set_dynamic_params(get(), dynamic)); }
     route& static_params(const params& p) & { return done(isr_route_add_static_params(get(), p.get())); }
     route& tag(std::string_view name) & { return done(isr_route_add_tag(get(), detail::str(name))); }
@@ -130,6 +132,7 @@ public:
     route&& revalidate(double seconds) && { return std::move(revalidate(seconds)); }
     route&& expire(double seconds) && { return std::move(expire(seconds)); }
     route&& timeout(double seconds) && { return std::move(timeout(seconds)); }
+    route&& set(const std::string& name, double value) && { return std::move(set(name, value)); }
     route&& dynamic_params(bool dynamic) && { return std::move(dynamic_params(dynamic)); }
     route&& static_params(const params& p) && { return std::move(static_params(p)); }
     route&& tag(std::string_view name) && { return std::move(tag(name)); }

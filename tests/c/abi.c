@@ -117,6 +117,11 @@ static void options(void) {
   REFUSED(isr_options_set_number(options, "max_bytes", 1e300));
   REFUSED(isr_options_set_number(options, "backoff_jitter", 0.0 * ISR_NEVER));
   REFUSED(isr_options_set_number(options, "deployment", 1));
+  REFUSED(isr_options_set_number(options, "max_regenerations", 0));
+  SAYS("max_regenerations");
+  REFUSED(isr_options_set_number(options, "max_regenerations_per_tag", 1.5));
+  REFUSED(isr_options_set_number(options, "early_refresh", 100.5));
+  SAYS("0 to 100");
   REFUSED(isr_options_set_never(NULL, "default_expire"));
   REFUSED(isr_options_set_never(options, "threads"));
   REFUSED(isr_options_set_text(NULL, "deployment", ISR_STR("a")));
@@ -179,6 +184,16 @@ static void routes(void) {
   REFUSED(isr_route_set_expire(route, 0.0 * ISR_NEVER));
   REFUSED(isr_route_set_timeout(NULL, 1));
   REFUSED(isr_route_set_timeout(route, -0.5));
+  REFUSED(isr_route_set_number(NULL, "max_concurrent", 1));
+  REFUSED(isr_route_set_number(route, NULL, 1));
+  REFUSED(isr_route_set_number(route, "tags", 1));
+  SAYS("unknown route option \"tags\"");
+  REFUSED(isr_route_set_number(route, "max_concurrent", 0));
+  SAYS("max_concurrent must be a whole number from 1");
+  REFUSED(isr_route_set_number(route, "early_refresh", -1));
+  REFUSED(isr_route_set_number(route, "early_refresh", ISR_NEVER));
+  SAYS("a number from 0 to 100; got never");
+  OK(isr_route_set_number(route, "max_concurrent", ISR_NEVER));
   REFUSED(isr_route_set_dynamic_params(NULL, true));
   REFUSED(isr_route_add_static_params(NULL, params));
   REFUSED(isr_route_add_static_params(route, NULL));

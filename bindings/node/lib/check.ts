@@ -71,6 +71,17 @@ export function maybeSeconds(what: string, value: unknown): number | false | und
   return value === undefined ? undefined : seconds(what, value);
 }
 
+/** A number or `false` for no limit; the range is checked by the core. */
+export function maybeLimit(what: string, value: unknown): number | false | undefined {
+  if (value === undefined || value === false || typeof value === 'number') return value;
+  throw wrong(what, 'a whole number, or false for no limit', value);
+}
+
+export function maybeNumber(what: string, value: unknown): number | undefined {
+  if (value === undefined || typeof value === 'number') return value;
+  throw wrong(what, 'a number', value);
+}
+
 export function callback(what: string, value: unknown): Function {
   if (typeof value !== 'function') throw wrong(what, 'a function', value);
   return value;

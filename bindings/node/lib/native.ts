@@ -26,6 +26,8 @@ export interface NativeRoute {
   staticParams: Named[][];
   tags: string[];
   timeout: Seconds | undefined;
+  maxConcurrent: Seconds | undefined;
+  earlyRefresh: number | undefined;
   query: string[];
   vary: string[];
 }

@@ -1,6 +1,6 @@
 /** Options of a cache, a route and a request. */
 import { ManualClock } from './clock.js';
-import { callback, flag, flatTexts, known, maybeSeconds, object, plainObject, text, texts, wrong } from './check.js';
+import { callback, flag, flatTexts, known, maybeLimit, maybeNumber, maybeSeconds, object, plainObject, text, texts, wrong } from './check.js';
 import type { IsrError } from './errors.js';
 import type { Named, NativeClock, NativeRoute } from './native.js';
 
@@ -22,10 +22,16 @@ export interface CacheOptions {
   staleIfError?: number | false | undefined;
   /** Up to this part of a back-off is added at random, 0 to 1. Default 0.1. */
   backoffJitter?: number | undefined;
-  /** How many renders may wait for a place. Default 1000. */
+  /** How many renders may wait for a place; the last quarter is for those that somebody waits for. Default 1000. */
   maxQueue?: number | undefined;
   /** Renders at a time, from their start until their promise settles. Default 8. */
   threads?: number | undefined;
+  /** Regenerations in the background at a time; `false`: no limit but `threads`. Default three quarters of `threads`. */
+  maxRegenerations?: number | false | undefined;
+  /** Of these, those of pages with the same tag. Default `false`: no limit. */
+  maxRegenerationsPerTag?: number | false | undefined;
+  /** How eagerly pages are regenerated before they are stale, 0 (not at all) to 100; 1 is usual. Default 0. */
+  earlyRefresh?: number | undefined;
   /** `revalidate` of routes that give none. Default `false`: never. */
   defaultRevalidate?: number | false | undefined;
   /** `expire` of routes that give none. Default one year. */
@@ -100,6 +106,10 @@ export interface RouteOptions {
   tags?: readonly string[] | undefined;
   /** Seconds a render may take. Default: the cache's `defaultTimeout`. */
   timeout?: number | false | undefined;
+  /** Renders of this route at a time, whatever they are for. Default `false`: no limit but the cache's `threads`. */
+  maxConcurrent?: number | false | undefined;
+  /** How eagerly its pages are regenerated before they are stale, 0 to 100. Default: the cache's `earlyRefresh`. */
+  earlyRefresh?: number | undefined;
   /** Names of query values that become part of the variant. Others are ignored. */
   query?: readonly string[] | undefined;
   /** Variant name and the request header that it comes from, for `vary` of answers. Reads no request: give `variant`. */
@@ -123,6 +133,8 @@ const ROUTE_KEYS = [
   'staticParams',
   'tags',
   'timeout',
+  'maxConcurrent',
+  'earlyRefresh',
   'query',
   'vary',
 ] as const;
@@ -172,6 +184,8 @@ export function nativeRoute(options: RouteOptions | undefined): NativeRoute {
     staticParams: staticParams(given.staticParams),
     tags: given.tags === undefined ? [] : texts('tags', given.tags, 'invalid_tag'),
     timeout: maybeSeconds('timeout', given.timeout),
+    maxConcurrent: maybeLimit('maxConcurrent', given.maxConcurrent),
+    earlyRefresh: maybeNumber('earlyRefresh', given.earlyRefresh),
     query: given.query === undefined ? [] : texts('query', given.query),
     vary: given.vary === undefined ? [] : flatTexts('vary', given.vary),
   };

@@ -33,6 +33,8 @@ pub struct JsRoute {
     pub static_params: Vec<Vec<JsNamed>>,
     pub tags: Vec<String>,
     pub timeout: Option<Seconds>,
+    pub max_concurrent: Option<Seconds>,
+    pub early_refresh: Option<f64>,
     pub query: Vec<String>,
     /// Variant name, header, variant name, header, ...
     pub vary: Vec<String>,
@@ -119,7 +121,7 @@ pub(crate) fn page_result(result: JsResult) -> Result<PageResult, Error> {
 }
 
 pub(crate) fn route_options(route: JsRoute) -> Result<RouteOptions, Error> {
-    Ok(RouteOptions {
+    let mut options = RouteOptions {
         revalidate: maybe_lifetime("revalidate", &route.revalidate)?,
         expire: maybe_lifetime("expire", &route.expire)?,
         dynamic_params: route.dynamic_params,
@@ -128,7 +130,22 @@ pub(crate) fn route_options(route: JsRoute) -> Result<RouteOptions, Error> {
         timeout: maybe_lifetime("timeout", &route.timeout)?,
         query: route.query,
         vary: pairs(route.vary),
-    })
+        ..RouteOptions::default()
+    };
+    let numbers = [
+        ("max_concurrent", route.max_concurrent),
+        ("early_refresh", route.early_refresh.map(Either::A)),
+    ];
+    for (name, value) in numbers {
+        let Some(value) = value else { continue };
+        let value = match value {
+            Either::A(number) => OptionValue::Number(number),
+            Either::B(false) => OptionValue::Never,
+            Either::B(true) => OptionValue::Text("true".to_string()),
+        };
+        options.set(name, value).map_err(|e| in_js_spelling(&e, name))?;
+    }
+    Ok(options)
 }
 
 fn params(named: Vec<JsNamed>) -> Params {
@@ -168,9 +185,12 @@ pub(crate) fn options(named: Vec<JsOption>) -> Result<Options, Error> {
 /// An error about options of a cache or a route that names them as JavaScript does.
 pub(crate) fn in_camel_case(error: &Error) -> Error {
     let names = Options::NAMES.iter().chain(&["static_params", "dynamic_params"]);
-    let snake = names.filter(|name| name.contains('_'));
-    let message =
-        snake.fold(error.message().to_string(), |m, name| m.replace(name, &camel_case(name)));
+    let mut snake: Vec<_> = names.filter(|name| name.contains('_')).collect();
+    // Some are the beginning of others.
+    snake.sort_by_key(|name| std::cmp::Reverse(name.len()));
+    let message = snake
+        .into_iter()
+        .fold(error.message().to_string(), |m, name| m.replace(name, &camel_case(name)));
     Error::new(error.kind(), message)
 }
 

@@ -151,7 +151,8 @@ pub fn option(name: &str, value: &Bound<'_, PyAny>) -> PyResult<OptionValue> {
         "stale_if_error" | "default_revalidate" | "default_expire" | "default_timeout" => {
             Ok(seconds(name, value)?.map_or(OptionValue::Never, OptionValue::Number))
         }
-        "backoff_jitter" => plain_number(name, "a number (int or float)", value),
+        "max_regenerations" | "max_regenerations_per_tag" => limit(name, value),
+        "backoff_jitter" | "early_refresh" => plain_number(name, "a number (int or float)", value),
         "durable" => Ok(OptionValue::Number(f64::from(flag(name, value)?))),
         "max_bytes" | "max_entry_bytes" | "max_disk_bytes" | "max_queue" | "threads"
         | "max_variants" | "max_invalidations" => plain_number(name, "a whole number (int)", value),
@@ -167,7 +168,15 @@ pub fn file_path(name: &str, value: &Bound<'_, PyAny>) -> PyResult<PathBuf> {
     value.extract().map_err(|_| wrong_type(name, "a str or an os.PathLike of str", value))
 }
 
-fn plain_number(name: &str, rule: &str, value: &Bound<'_, PyAny>) -> PyResult<OptionValue> {
+/// A whole number, or none for no limit.
+pub fn limit(name: &str, value: &Bound<'_, PyAny>) -> PyResult<OptionValue> {
+    if value.is_none() {
+        return Ok(OptionValue::Never);
+    }
+    plain_number(name, "a whole number (int), or None for no limit", value)
+}
+
+pub fn plain_number(name: &str, rule: &str, value: &Bound<'_, PyAny>) -> PyResult<OptionValue> {
     if !is_number(value) {
         return Err(wrong_type(name, rule, value));
     }

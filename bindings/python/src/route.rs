@@ -4,12 +4,24 @@ use isr_core::RouteOptions;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict};
 
-use crate::convert::{lifetime, path_text, static_params, text, text_pairs, texts};
+use crate::convert::{
+    lifetime, limit, path_text, plain_number, static_params, text, text_pairs, texts,
+};
 use crate::errors::{OrRaise, invalid, wrong_type};
 use crate::guard::guard;
 
-const NAMES: [&str; 8] =
-    ["revalidate", "expire", "dynamic_params", "static_params", "tags", "timeout", "query", "vary"];
+const NAMES: [&str; 10] = [
+    "revalidate",
+    "expire",
+    "dynamic_params",
+    "static_params",
+    "tags",
+    "timeout",
+    "query",
+    "vary",
+    "max_concurrent",
+    "early_refresh",
+];
 
 /// The options of a route from keywords; what is left out has its default.
 pub fn route_options(keywords: &Bound<'_, PyDict>) -> PyResult<RouteOptions> {
@@ -28,6 +40,11 @@ pub fn route_options(keywords: &Bound<'_, PyDict>) -> PyResult<RouteOptions> {
             "static_params" => options.static_params = static_params(&value)?,
             "tags" => options.tags = texts("tags", &value)?,
             "query" => options.query = texts("query", &value)?,
+            name @ "max_concurrent" => options.set(name, limit(name, &value)?).or_raise()?,
+            name @ "early_refresh" => {
+                let beta = plain_number(name, "a number (int or float)", &value)?;
+                options.set(name, beta).or_raise()?;
+            }
             "vary" => options.vary = text_pairs("vary", &value)?,
             other => {
                 return Err(invalid(format!(

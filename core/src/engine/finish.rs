@@ -251,17 +251,18 @@ impl Engine {
     }
 
     fn leave_seat(&self, flight: &Flight) {
-        let had_one = {
+        let held = {
             let mut seat = flight.seat.lock();
-            let taken = *seat == Seat::Taken && !links::is_suspended(flight);
-            if *seat != Seat::None {
-                *seat = Seat::Left;
+            if matches!(*seat, Seat::None) {
+                return;
             }
-            taken
+            let lent = links::is_suspended(flight);
+            match std::mem::replace(&mut *seat, Seat::Left) {
+                Seat::Taken(held) if !lent => held,
+                _ => return,
+            }
         };
-        if had_one {
-            self.pool.leave();
-        }
+        self.pool.leave(&held);
     }
 
     /// A timed-out render may hang in one of its loads: others do not wait for that any longer. If it ends, it is kept.

@@ -73,9 +73,6 @@ pub(crate) struct Engine {
 /// No epoch of a process that counts by itself or of a directory comes so far.
 const AFTER_ALL: u64 = 1 << 60;
 
-/// The version of the routes of a cache that is closed: no page has been matched by it.
-const NO_ROUTES: u32 = u32::MAX;
-
 /// What became of the directory.
 enum Directory {
     /// There is to be none.
@@ -113,7 +110,7 @@ impl Engine {
 
     /// The engine of a forked child, with what was opened in the parent and no routes. Of the parent's it only reads what needs no
     /// lock: who held one at the fork will never release it.
-    /// With `closed` it is closed at once, as it is where the parent's is.
+    /// With `closed` it is to be closed at once, and opens nothing.
     pub(crate) fn after_fork(parent: &Engine, owner: Arc<Owner>, closed: bool) -> Arc<Engine> {
         let owners = Owners::new(owner);
         let on_trouble = Some(owners.on_trouble());
@@ -122,18 +119,13 @@ impl Engine {
         if let Some(seed) = draft::random_secret().first_chunk() {
             fastrand::seed(u64::from_le_bytes(*seed));
         }
-        let is_closed = closed || parent.is_closed();
-        let found = match is_closed {
+        let found = match closed {
             true => Directory::None,
             false => open_directory(&options).unwrap_or_else(|e| not_opened(&options, &e)),
         };
         // With a directory its log tells what was invalidated; whether that can be read is not known to be the same here.
         let inherited = if parent.store.is_some() { AFTER_ALL } else { parent.inv.now() };
-        let engine = Engine::new(options, owners, found, parent.draft_secret.clone(), inherited);
-        if is_closed {
-            engine.close(Duration::ZERO);
-        }
-        engine
+        Engine::new(options, owners, found, parent.draft_secret.clone(), inherited)
     }
 
     fn new(
@@ -228,15 +220,21 @@ impl Engine {
         {
             let mut routes = self.routes.write();
             let mut left = Router::new();
+            let mut all_stay = true;
             for (pattern, route) in routes.iter() {
                 gone.extend(route.remove_renderer(owner));
                 if route.has_renderers() {
                     // They fitted together before.
                     let _ = left.insert(pattern.clone(), route.clone());
+                } else {
+                    all_stay = false;
                 }
             }
-            *routes = left;
-            self.routes_version.fetch_add(1, Ordering::Release);
+            if !all_stay {
+                *routes = left;
+                self.routes_version.fetch_add(1, Ordering::Release);
+            }
+            // The owner may have closed alone.
             self.windows.change();
         }
         // Dropped here, for that may call into the cache.
@@ -310,10 +308,6 @@ impl Engine {
     fn close(self: &Arc<Self>, timeout: Duration) -> bool {
         let first = !self.closed.swap(true, Ordering::SeqCst);
         if first {
-            // From here on there are no hits. With the lock that whoever adds a route holds.
-            let routes = self.routes.write();
-            self.routes_version.store(NO_ROUTES, Ordering::SeqCst);
-            drop(routes);
             self.windows.close();
             for queued in self.pool.close() {
                 queued.refuse(closed_error());

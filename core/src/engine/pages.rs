@@ -9,14 +9,14 @@ use crate::engine::waiting::{newest_joinable, stand_still};
 use crate::engine::{Engine, Step, closed_error};
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Ask, Done, Flight, Purpose, Seat, Shard, Target, Trouble, What};
-use crate::invalidation::{Names, Tags};
+use crate::invalidation::{Names, Tag, Tags};
 use crate::lanes::Lane;
 use crate::lifetime::Lifetime;
 use crate::links;
 use crate::owner::{Busy, Owner};
 use crate::page::{Page, Parts};
-use crate::policy::{self, Judged};
-use crate::pool::Priority;
+use crate::policy::{self, Early, Judged};
+use crate::queue::{Bound, Kind, Priority};
 use crate::render::{Context, Reason};
 use crate::route::{Variant, canonical};
 use crate::store::lease::{Claim, Ended};
@@ -100,10 +100,9 @@ impl Engine {
         path: &str,
         variant: Option<&Variant>,
     ) -> Result<Arc<Target>, Error> {
-        // Read before the close can change it: what comes after that is never a hit.
-        let routes_version = self.routes_version.load(Ordering::Acquire);
         let canonical = canonical(path)?;
         let routes = self.routes.read();
+        let routes_version = self.routes_version.load(Ordering::Acquire);
         let Some(found) = routes.find(&canonical.path) else {
             return Err(no_route(&canonical.path));
         };
@@ -212,10 +211,18 @@ impl Engine {
             (Purpose::Prerender, State::Fresh) => answer(CacheWord::Hit),
             (Purpose::Prerender, _) => None,
             // Somebody else's newer render ended while this one waited.
-            (_, State::Fresh) => answer(if ask.is_again() { word } else { CacheWord::Hit }),
+            (_, State::Fresh) if ask.is_again() => answer(word),
+            (purpose, State::Fresh) => {
+                if purpose == Purpose::Get && now > s.page.look_after() {
+                    self.look_closer(ask.by.owner(), target, shard, found, s, now);
+                }
+                answer(CacheWord::Hit)
+            }
             (Purpose::Prefetch, _) => answer(CacheWord::Stale),
             (_, State::Stale) => {
-                self.regenerate_in_background(ask.by.owner(), target, shard, found, s, now);
+                let none_ahead = Time::from_nanos(0);
+                let owner = ask.by.owner();
+                self.regenerate_in_background(owner, target, shard, found, s, now, none_ahead);
                 answer(if ask.is_again() { word } else { CacheWord::Stale })
             }
             _ if ask.is_again() && self.answers_nevertheless(ask, s, now) => answer(word),
@@ -230,7 +237,9 @@ impl Engine {
             && !self.inv.between(s.page.names(), s.page.started(), ask.asked, false, now)
     }
 
-    fn regenerate_in_background(
+    /// A fresh page is near its end: perhaps it is regenerated early. Once at most, unless there was no room for that.
+    #[allow(clippy::too_many_arguments)]
+    fn look_closer(
         self: &Arc<Self>,
         asks: &Arc<Owner>,
         target: &Arc<Target>,
@@ -239,22 +248,61 @@ impl Engine {
         s: &Stored,
         now: Time,
     ) {
+        let page = &s.page;
+        let stale_at = page.generated().plus(page.revalidate());
+        let Some(early) = Early::new(page.render_micros(), target.route.early_refresh) else {
+            return page.set_look_after(stale_at);
+        };
+        // It is fresh at that moment itself.
+        let stale = stale_at.plus(Lifetime::from_nanos(1));
+        let begins = early.is_due(now, stale_at, fastrand::f64())
+            && self.regenerate_in_background(asks, target, shard, found, s, now, stale);
+        page.set_look_after(if begins { stale_at } else { early.next(now, stale_at) });
+    }
+
+    /// Begins the regeneration of a page that is answered all the same; data entries that are stale at `data_at` are loaded
+    /// anew. Whether one is on its way, here or elsewhere.
+    #[allow(clippy::too_many_arguments)]
+    fn regenerate_in_background(
+        self: &Arc<Self>,
+        asks: &Arc<Owner>,
+        target: &Arc<Target>,
+        shard: &mut Shard,
+        found: &Found,
+        s: &Stored,
+        now: Time,
+        data_at: Time,
+    ) -> bool {
         let started = s.page.started();
-        let runs = shard.flights(&target.key).iter().any(|f| !f.live && f.is_later_than(started));
-        let names = self.names(target, Some(s));
-        if runs || !matches!(self.back_off(shard, &target.key, names, now), BackOff::No) {
-            return;
+        let is_newer = |f: &&Arc<Flight>| !f.live && f.is_later_than(started);
+        if let Some(flight) = shard.flights(&target.key).iter().find(is_newer) {
+            self.hurry(flight);
+            return true;
         }
-        let Some(owner) = target.route.runner(asks) else { return };
+        let names = self.names(target, Some(s));
+        if !matches!(self.back_off(shard, &target.key, names, now), BackOff::No) {
+            return false;
+        }
+        let Some(owner) = target.route.runner(asks) else { return false };
         let newer = |epoch: u64| epoch == 0 || epoch > started;
         let Claim::Ours(lease) = self.claim(found, target.route.timeout, None, newer) else {
-            return;
+            return true;
         };
-        let flight = Arc::new(self.page_flight(owner, target, Reason::Stale, Some(s)));
+        let mut flight = self.page_flight(owner, target, Reason::Stale, Some(s));
+        flight.bounds.extend(self.background_bounds(s.page.tag_nodes()));
+        flight.data_at = data_at;
         *flight.lease.lock() = lease;
+        let flight = Arc::new(flight);
         match self.admit(&flight, Priority::Background) {
-            Ok(()) => shard.add(flight),
-            Err(_) => self.release(&flight, &Ended::Done),
+            Ok(()) => {
+                shard.add(flight);
+                true
+            }
+            // Another request comes, and with it another try.
+            Err(_) => {
+                self.release(&flight, &Ended::Done);
+                false
+            }
         }
     }
 
@@ -299,8 +347,9 @@ impl Engine {
             let Some(done) = done else { return Ok(Step::WouldWait) };
             let within = ask.within.clone();
             self.say_waits(within.as_ref(), &ask.what);
-            self.join(&flight, ask, done);
+            let stranded = self.join(&flight, ask, done);
             drop((waits, shard));
+            stranded.tell();
             return Ok(stand_still(within));
         }
         if matches!(ask.purpose, Purpose::Get | Purpose::Prefetch)
@@ -383,7 +432,22 @@ impl Engine {
     ) -> Flight {
         let mut flight = Flight::new(self, owner, What::Page(target.clone()), reason, Seat::None);
         flight.previous = stored.map(|s| s.page.clone());
+        let route = &target.route;
+        let kind = Kind::Route(Arc::as_ptr(route).addr());
+        flight.bounds.extend(route.max_concurrent.map(|most| Bound { kind, most }));
         flight
+    }
+
+    /// How many flights that nobody waits for may run at once: of all, and of those with the same tag. The flight keeps the
+    /// stored entry, and that its tags.
+    pub(crate) fn background_bounds(&self, tags: &[Arc<Tag>]) -> Vec<Bound> {
+        let most = self.options.most_regenerations();
+        let mut bounds = vec![Bound { kind: Kind::Background, most }];
+        if let Some(most) = self.options.max_regenerations_per_tag {
+            let of = |tag: &Arc<Tag>| Kind::Tag(Arc::as_ptr(tag).addr());
+            bounds.extend(tags.iter().map(|tag| Bound { kind: of(tag), most }));
+        }
+        bounds
     }
 
     /// What can invalidate the page of a target: its place, and the tags of the stored page or, where none is, the route's.

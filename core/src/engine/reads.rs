@@ -15,7 +15,7 @@ use crate::invalidation::{MAX_TAGS, Names, Tags, check_tag};
 use crate::links;
 use crate::oneshot::oneshot;
 use crate::owner::{Busy, Owner};
-use crate::pool::Priority;
+use crate::queue::Priority;
 use crate::render::{Context, Reason};
 use crate::store::lease::{Claim, Ended};
 use crate::sync::MutexGuard;
@@ -120,6 +120,7 @@ impl Engine {
         let inside = self.inside(&ask).cloned();
         let live = inside.as_ref().is_some_and(|w| w.0.live);
         let floor = data_floor(inside.as_ref());
+        let data_at = data_at(inside.as_ref());
         let mut done = done;
         loop {
             let found = self.look_up(&ask.what);
@@ -127,7 +128,7 @@ impl Engine {
             // Read under the lock, as for pages.
             let now = self.clock.now();
             let page = self.newest(&target.key, &found).filter(|p| !live && p.oldest() > floor);
-            let stored = page.and_then(|page| self.judged(page, now));
+            let stored = page.and_then(|page| self.judged(page, now.max(data_at)));
             shard.end_trouble_before(&target.key, stored.as_ref().map(|s| s.page.started()));
             ask.word.get_or_insert(if stored.is_some() {
                 CacheWord::Revalidated
@@ -194,8 +195,9 @@ impl Engine {
         if let Some(flight) = joined.filter(|_| !unshared) {
             let Some(done) = done else { return Ok(Step::WouldWait) };
             self.say_waits(within.as_ref(), &ask.what);
-            self.join(&flight, ask, done);
+            let stranded = self.join(&flight, ask, done);
             drop((waits, shard));
+            stranded.tell();
             return Ok(stand_still(within));
         }
         if inside.is_none()
@@ -227,6 +229,7 @@ impl Engine {
         flight.live = live;
         flight.joinable.store(!unshared, Ordering::SeqCst);
         flight.data_floor.store(floor, Ordering::SeqCst);
+        flight.data_at = data_at(inside.as_ref());
         flight.parent = within.clone();
         *flight.lease.lock() = lease;
         // It begins here: what is invalidated from now on is later.
@@ -278,16 +281,22 @@ impl Engine {
         now: Time,
     ) {
         let started = s.page.started();
-        let runs = shard.flights(&target.key).iter().any(|f| !f.live && f.is_later_than(started));
+        let is_newer = |f: &&Arc<Flight>| !f.live && f.is_later_than(started);
+        if let Some(flight) = shard.flights(&target.key).iter().find(is_newer) {
+            return self.hurry(flight);
+        }
         let names = data_names(target, Some(s));
-        if runs || !matches!(self.back_off(shard, &target.key, names, now), BackOff::No) {
+        if !matches!(self.back_off(shard, &target.key, names, now), BackOff::No) {
             return;
         }
         let newer = |epoch: u64| epoch == 0 || epoch > started;
         let timeout = self.options.default_timeout;
         let Claim::Ours(lease) = self.claim(found, timeout, None, newer) else { return };
-        let flight = Arc::new(self.data_flight(by, target));
+        let mut flight = self.data_flight(by, target);
+        flight.previous = Some(s.page.clone());
+        flight.bounds = self.background_bounds(s.page.tag_nodes());
         *flight.lease.lock() = lease;
+        let flight = Arc::new(flight);
         match self.admit(&flight, Priority::Background) {
             Ok(()) => shard.add(flight),
             Err(_) => self.release(&flight, &Ended::Done),
@@ -325,6 +334,11 @@ impl Engine {
 /// Entries that began at this epoch or before count as missing here.
 fn data_floor(inside: Option<&Context>) -> u64 {
     inside.map_or(0, |w| w.0.data_floor.load(Ordering::SeqCst))
+}
+
+/// Entries that are stale then count as stale here.
+fn data_at(inside: Option<&Context>) -> Time {
+    inside.map_or(Time::from_nanos(0), |w| w.0.data_at)
 }
 
 /// The tags of the stored entry and those given with the read.

@@ -11,7 +11,9 @@ use crate::error::{Error, ErrorKind};
 use crate::flight::{Flight, Seat, What};
 use crate::lifetime::Lifetime;
 use crate::owner::Busy;
-use crate::pool::{Admitted, Job, Priority, Refused};
+use crate::policy;
+use crate::pool::{Admitted, Job, Refused, Stranded};
+use crate::queue::{Bound, Bounded, Held, Priority};
 use crate::render::{Context, RenderJob};
 use crate::sync::atomic::Ordering;
 
@@ -28,14 +30,20 @@ impl Flown {
     }
 }
 
+impl Bounded for Flown {
+    fn bounds(&self) -> &[Bound] {
+        &self.flight.bounds
+    }
+}
+
 impl Job for Flown {
-    fn run(self) {
-        *self.flight.seat.lock() = Seat::Taken;
+    fn run(self, held: Held) {
+        *self.flight.seat.lock() = Seat::Taken(held);
         self.engine.run(&self.flight);
     }
 
-    fn no_thread(self) {
-        *self.flight.seat.lock() = Seat::Taken;
+    fn no_thread(self, held: Held) {
+        *self.flight.seat.lock() = Seat::Taken(held);
         self.refuse(no_thread_error());
     }
 }
@@ -47,13 +55,14 @@ impl Engine {
         flight: &Arc<Flight>,
         priority: Priority,
     ) -> Result<(), Error> {
+        let lead = if priority == Priority::Background { self.lead_of(flight) } else { 0 };
         self.in_flight.begin();
         let job = Flown { engine: self.clone(), flight: flight.clone() };
         // Held so that the ticket is there before a thread can look at the seat.
         let mut seat = flight.seat.lock();
-        match self.pool.admit(job, priority) {
-            Ok(Admitted::Seated) => {
-                *seat = Seat::Taken;
+        match self.pool.admit(job, priority, lead) {
+            Ok(Admitted::Seated(held)) => {
+                *seat = Seat::Taken(held);
                 Ok(())
             }
             Ok(Admitted::Queued(ticket)) => {
@@ -79,14 +88,31 @@ impl Engine {
         }
     }
 
-    /// A flight that may be queued is more urgent now.
-    pub(crate) fn promote(&self, flight: &Flight, priority: Priority) {
-        let mut seat = flight.seat.lock();
-        if let Seat::Queued(ticket) = *seat
-            && let Some(ticket) = self.pool.promote(ticket, priority)
-        {
-            *seat = Seat::Queued(ticket);
+    /// A flight that may be queued is more urgent now. By that others may get a seat.
+    pub(crate) fn promote(&self, flight: &Flight, priority: Priority) -> Stranded<Flown> {
+        match *flight.seat.lock() {
+            Seat::Queued(ticket) => self.pool.promote(ticket, priority),
+            _ => Stranded::none(),
         }
+    }
+
+    /// A stale page, or value, is asked for while it waits to be made anew: it is more urgent each time that this has happened twice
+    /// as often.
+    pub(crate) fn hurry(&self, flight: &Flight) {
+        let asked = flight.asked.load(Ordering::Relaxed).saturating_add(1);
+        flight.asked.store(asked, Ordering::Relaxed);
+        if asked.is_power_of_two()
+            && let Seat::Queued(ticket) = *flight.seat.lock()
+        {
+            self.pool.hurry(ticket, self.lead_of(flight));
+        }
+    }
+
+    /// By how many places a flight that nobody waits for goes ahead of its arrival.
+    fn lead_of(&self, flight: &Flight) -> u64 {
+        let Some(page) = &flight.previous else { return 0 };
+        let uses = page.heat().saturating_add(flight.asked.load(Ordering::Relaxed));
+        policy::lead(policy::urgency(uses, page.render_micros()), self.options.max_queue)
     }
 
     /// Fails a flight that waits for a seat, for its owner closes.

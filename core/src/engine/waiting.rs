@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use crate::engine::{Engine, Step};
+use crate::engine::{Engine, Flown, Step};
 use crate::error::Error;
 use crate::flight::{Ask, Done, Flight, Link, Purpose, Shard, Waiter};
 use crate::links;
-use crate::pool::Priority;
+use crate::pool::Stranded;
+use crate::queue::Priority;
 use crate::render::Context;
 use crate::store::lease::Ended;
 
@@ -46,11 +47,11 @@ impl Engine {
         }
     }
 
-    /// Waits for a flight that is there.
-    pub(crate) fn join(&self, flight: &Arc<Flight>, ask: Ask, done: Done) {
+    /// Waits for a flight that is there. Whoever gets a seat by that, and no thread, is to be told when no lock is held.
+    pub(crate) fn join(&self, flight: &Arc<Flight>, ask: Ask, done: Done) -> Stranded<Flown> {
         let priority = priority(&ask);
         self.push_waiter(flight, ask, done, false, Link::Join);
-        self.promote(flight, priority);
+        self.promote(flight, priority)
     }
 
     /// Begins a flight on the pool for one who asks.

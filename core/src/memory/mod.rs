@@ -313,6 +313,11 @@ impl Place {
         heat & USED != 0
     }
 
+    /// How often the entry was used lately: 0 to `MAX_HEAT`.
+    pub(crate) fn heat(&self) -> u32 {
+        u32::from(self.heat.load(Ordering::Relaxed) & !USED)
+    }
+
     fn inherit(&self, old: &Place) {
         self.heat.store(old.heat.load(Ordering::Relaxed), Ordering::Relaxed);
         self.node.store(old.node.load(Ordering::Relaxed), Ordering::Relaxed);

@@ -50,6 +50,7 @@ impl Readers {
         }
     }
 
+    /// A thread without a lane must not be inside already.
     #[inline]
     pub(crate) fn enter(&self, lane: Lane) -> Reading<'_> {
         match lane.of(&self.passes) {

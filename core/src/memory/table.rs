@@ -213,7 +213,7 @@ impl Table {
         Some(Page::clone(&page))
     }
 
-    /// Calls `f` with every entry.
+    /// Calls `f` with every entry; it must not read the table itself.
     pub(crate) fn each(&self, lane: Lane, mut f: impl FnMut(&Page)) {
         let _reading = self.readers.enter(lane);
         // SAFETY: as in `get`.

@@ -71,6 +71,10 @@ fn options_given_by_name() {
         ("stale_if_error", Number(f64::INFINITY), "inf"),
         ("backoff_jitter", Number(1.01), "1.01"),
         ("max_queue", Number(-1.0), "-1"),
+        ("max_regenerations", Number(0.0), "0"),
+        ("max_regenerations_per_tag", Number(1.5), "1.5"),
+        ("early_refresh", Number(100.5), "100.5"),
+        ("early_refresh", Never, "never"),
         ("threads", Number(0.0), "0"),
         ("default_revalidate", text("60s"), "60s"),
         ("default_expire", Number(f64::NAN), "NaN"),
@@ -341,4 +345,35 @@ fn draft_tokens() {
     assert!(cache.verify_draft(&token));
     clock.advance(secs(0.001));
     assert!(!cache.verify_draft(&token));
+}
+
+#[test]
+fn bounds_set_as_fields() {
+    let no_cache = |set: fn(&mut Options), part| {
+        let mut options = Options::default();
+        set(&mut options);
+        fails(Cache::open(options), InvalidArgument, &[part]);
+    };
+    no_cache(|o| o.max_regenerations = Some(0), "max_regenerations must be at least 1");
+    no_cache(|o| o.max_regenerations_per_tag = Some(0), "max_regenerations_per_tag");
+    no_cache(
+        |o| o.early_refresh = f64::NAN,
+        "early_refresh must be a number from 0 to 100; got NaN",
+    );
+    let (cache, _) = open(|_| ());
+    let no_route = |options, part| {
+        fails(cache.add_route("/p", options, echo()), InvalidArgument, &[part]);
+    };
+    let plain = RouteOptions::default;
+    no_route(
+        RouteOptions { max_concurrent: Some(0), ..plain() },
+        "max_concurrent must be at least",
+    );
+    no_route(RouteOptions { early_refresh: Some(-0.1), ..plain() }, "got -0.1");
+    let mut options = plain();
+    for (name, value) in [("max_concurrent", 1.5), ("early_refresh", 101.0), ("timeout", -1.0)] {
+        let error = fails(options.set(name, OptionValue::Number(value)), InvalidArgument, &[name]);
+        assert!(error.message().contains(&value.to_string()), "{error}");
+    }
+    fails(options.set("tags", OptionValue::Number(1.0)), InvalidArgument, &["\"tags\""]);
 }

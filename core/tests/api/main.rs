@@ -16,6 +16,7 @@ mod owners_close;
 mod passive;
 mod prerender;
 mod reentrancy;
+mod storm;
 mod support;
 mod timeouts;
 mod window;

@@ -173,9 +173,12 @@ fn who_waits_for_another_process_with_one_that_closes_goes_on_waiting() {
 fn every_call_of_it_is_refused_and_none_of_the_others() {
     let (a, b) = Shared::new().pair();
     get(&a, "/p").unwrap();
+    let kept = get(&a, "/p").unwrap().keep().unwrap();
     assert!(a.close(PATIENCE));
     assert!(a.is_closed() && !b.is_closed());
     let request = Request::new("/p");
+    assert!(a.hit(&request).is_none() && a.hit_kept(&kept).is_none());
+    assert!(b.hit(&request).is_some() && b.hit_kept(&kept).is_some());
     fails(a.get(&request), Closed, &["closed"]);
     fails(a.try_get(&request), Closed, &[]);
     fails(a.get(&Request { draft: true, ..request }), Closed, &[]);

@@ -13,6 +13,7 @@ mod forks;
 mod invalidation;
 mod model;
 mod owners;
+mod readers;
 mod seats;
 mod store;
 mod waits;
@@ -25,6 +26,14 @@ mod sync;
 #[allow(dead_code)]
 #[path = "../../src/fork.rs"]
 mod fork;
+
+#[allow(dead_code)]
+#[path = "../../src/queue.rs"]
+mod queue;
+
+#[allow(dead_code)]
+#[path = "../../src/lanes.rs"]
+mod lanes;
 
 #[allow(dead_code)]
 #[path = "../../src/threads.rs"]

@@ -94,7 +94,7 @@ inline LoadElement parse_load(const std::string& what, const json& item) {
 // One route, as in `routes` and `add_route`.
 struct Route {
   std::string pattern;
-  std::optional<json> revalidate, expire, timeout;
+  std::optional<json> revalidate, expire, timeout, max_concurrent, early_refresh;
   bool dynamic_params = true;
   std::vector<std::map<std::string, json>> static_params;
   std::vector<std::string> tags, query;
@@ -108,6 +108,8 @@ inline Route parse_route(const json& item) {
   r.revalidate = keys.take("revalidate");
   r.expire = keys.take("expire");
   r.timeout = keys.take("timeout");
+  r.max_concurrent = keys.take("max_concurrent");
+  r.early_refresh = keys.take("early_refresh");
   r.dynamic_params = keys.flag("dynamic_params", true);
   if (auto list = keys.take("static_params")) {
     if (!list->is_array()) keys.fail("static_params must be a list");

@@ -224,7 +224,8 @@ inline Scenario parse_scenario(const json& raw) {
   s.name = keys.need_text("name");
   keys.take("spec");
   const std::set<std::string> known = {"deployment", "max_entry_bytes", "max_bytes",          "stale_if_error", "backoff_jitter",
-                                       "max_queue",  "threads",         "default_revalidate", "default_expire", "persist"};
+                                       "max_queue",  "threads",         "default_revalidate", "default_expire", "persist",
+                                       "max_regenerations", "max_regenerations_per_tag", "early_refresh"};
   const json cache = keys.take("cache").value_or(json::object());
   if (!cache.is_object()) keys.fail("cache must be an object");
   for (const auto& [name, value] : cache.items()) {

@@ -253,6 +253,11 @@ class World {
     if (route.revalidate) set(isr_route_set_revalidate(r.get(), seconds(*route.revalidate)));
     if (route.expire) set(isr_route_set_expire(r.get(), seconds(*route.expire)));
     if (route.timeout) set(isr_route_set_timeout(r.get(), seconds(*route.timeout)));
+    const auto number = [&](const char* name, const std::optional<json>& value) {
+      if (value) set(isr_route_set_number(r.get(), name, seconds(*value)));
+    };
+    number("max_concurrent", route.max_concurrent);
+    number("early_refresh", route.early_refresh);
     set(isr_route_set_dynamic_params(r.get(), route.dynamic_params));
     for (const auto& names : route.static_params) {
       const std::unique_ptr<isr_params, decltype(&isr_params_free)> params(isr_params_new(), isr_params_free);

@@ -42,6 +42,9 @@ const cache = shape({
   backoff_jitter: number,
   max_queue: number,
   threads: number,
+  max_regenerations: number,
+  max_regenerations_per_tag: number,
+  early_refresh: number,
   persist: flag,
   default_revalidate: lifetime,
   default_expire: lifetime,
@@ -56,6 +59,8 @@ const route = shape({
   static_params: list(params),
   tags: list(text),
   timeout: lifetime,
+  max_concurrent: number,
+  early_refresh: number,
   query: list(text),
   vary: map(text),
 });

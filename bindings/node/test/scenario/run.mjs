@@ -92,9 +92,11 @@ class Run {
   }
 
   addRoute(route) {
-    const { pattern, dynamic_params, static_params, timeout, ...same } = route;
+    const { pattern, dynamic_params, static_params, max_concurrent, early_refresh, timeout, ...same } = route;
     const options = { ...same, timeout: timeout ?? false };
     if (dynamic_params !== undefined) options.dynamicParams = dynamic_params;
+    if (max_concurrent !== undefined) options.maxConcurrent = max_concurrent;
+    if (early_refresh !== undefined) options.earlyRefresh = early_refresh;
     if (static_params !== undefined) options.staticParams = static_params;
     this.#cache.page(pattern, options, this.#site.render);
     this.#routes.push(route);

@@ -9,7 +9,7 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator
-from typing import Any, Protocol, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 from ._libisr import _keep
 
@@ -20,6 +20,7 @@ MOVES = 2
 
 YEARS = 3e8
 """Seconds after which no loop runs any more."""
+
 
 def settle(event_loop: Loop, future: asyncio.Future[Any], value: object, error: BaseException | None) -> None:
     """Gives a future its outcome, from any thread. The native half calls this."""
@@ -185,9 +186,9 @@ class _Given:
 
 
 class _Running:
-    """The callbacks that run on a loop. A timer of the loop alone holds this, so that it is dropped when the loop closes."""
+    """The callbacks that run on a loop. A timer of the loop alone holds this: it is dropped when the loop closes."""
 
-    _all: weakref.WeakKeyDictionary[Loop, weakref.ref[_Running]] = weakref.WeakKeyDictionary()
+    _all: ClassVar[weakref.WeakKeyDictionary[Loop, weakref.ref[_Running]]] = weakref.WeakKeyDictionary()
 
     def __init__(self) -> None:
         self._process = os.getpid()

@@ -40,9 +40,15 @@ class CacheOptions(TypedDict, total=False):
     backoff_jitter: float
     """Up to this part of a back-off is added at random, 0 to 1. Default 0.1."""
     max_queue: int
-    """How many renders may wait for a thread. Default 1000."""
+    """How many renders may wait for a thread; the last quarter is for those that somebody waits for. Default 1000."""
     threads: int
     """Renders at a time. Default 8."""
+    max_regenerations: int | None
+    """Regenerations in the background at a time; `None`: no limit but `threads`. Default: three quarters of them."""
+    max_regenerations_per_tag: int | None
+    """Of these, those of pages with the same tag. Default `None`: no limit."""
+    early_refresh: float
+    """How eagerly pages are regenerated before they are stale, 0 (not at all) to 100; 1 is usual. Default 0."""
     default_revalidate: Seconds
     """`revalidate` of pages that give none. Default never."""
     default_expire: Seconds
@@ -87,6 +93,10 @@ class RouteOptions(TypedDict, total=False):
     """Tags of every page of this route."""
     timeout: Seconds
     """Seconds a render may take. Default: the cache's `default_timeout`."""
+    max_concurrent: int | None
+    """Renders of this route at a time, whatever they are for. Default `None`: no limit but the cache's `threads`."""
+    early_refresh: float
+    """How eagerly it is regenerated before it is stale, 0 to 100. Default: the cache's `early_refresh`."""
     query: Iterable[str]
     """Names of query values that become part of the variant."""
     vary: Mapping[str, str]

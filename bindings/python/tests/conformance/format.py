@@ -93,6 +93,9 @@ CACHE: dict[str, Check] = {
     "backoff_jitter": option,
     "max_queue": option,
     "threads": option,
+    "max_regenerations": option,
+    "max_regenerations_per_tag": option,
+    "early_refresh": option,
     "persist": flag,
     "default_revalidate": option,
     "default_expire": option,
@@ -106,6 +109,8 @@ ROUTE: dict[str, Check] = {
     "static_params": list_of(object_of(key)),
     "tags": texts,
     "timeout": anything,
+    "max_concurrent": anything,
+    "early_refresh": anything,
     "query": texts,
     "vary": object_of(text),
 }

@@ -51,6 +51,8 @@ pub struct Route {
     #[serde(default)]
     tags: Vec<String>,
     timeout: Option<Value>,
+    max_concurrent: Option<f64>,
+    early_refresh: Option<f64>,
     #[serde(default)]
     query: Vec<String>,
     #[serde(default)]
@@ -168,7 +170,7 @@ pub fn render_key(path: &str, variant: &Variant) -> String {
     format!("{path} {}", Value::from(values))
 }
 
-const CACHE_KEYS: [&str; 9] = [
+const CACHE_KEYS: [&str; 12] = [
     "deployment",
     "max_entry_bytes",
     "max_bytes",
@@ -176,6 +178,9 @@ const CACHE_KEYS: [&str; 9] = [
     "backoff_jitter",
     "max_queue",
     "threads",
+    "max_regenerations",
+    "max_regenerations_per_tag",
+    "early_refresh",
     "default_revalidate",
     "default_expire",
 ];
@@ -271,7 +276,7 @@ impl Route {
                 })
                 .collect()
         };
-        Ok(RouteOptions {
+        let mut options = RouteOptions {
             revalidate: optional_lifetime("revalidate", &self.revalidate)?,
             expire: optional_lifetime("expire", &self.expire)?,
             dynamic_params: self.dynamic_params,
@@ -280,7 +285,16 @@ impl Route {
             timeout: optional_lifetime("timeout", &self.timeout)?,
             query: self.query.clone(),
             vary: self.vary.clone().into_iter().collect(),
-        })
+            ..RouteOptions::default()
+        };
+        let numbers =
+            [("max_concurrent", self.max_concurrent), ("early_refresh", self.early_refresh)];
+        for (name, number) in numbers {
+            if let Some(number) = number {
+                options.set(name, OptionValue::Number(number))?;
+            }
+        }
+        Ok(options)
     }
 }
 

@@ -1,20 +1,21 @@
 //! The eviction order on request traces, beside what a user would pick instead: hit ratio, and render time spent against LRU.
 //!
-//! `make bench-eviction`, or `cargo bench -p libisr-core --bench eviction -- --help`.
+//! `make bench-eviction`, or `cargo run --release -p libisr-bench --features peers --bin bench-eviction -- --help`.
 
 use std::path::PathBuf;
 
 use clap::Parser;
+use isr_core::Options;
 
-#[path = "eviction/memory.rs"]
+#[path = "../eviction/memory.rs"]
 mod memory;
-#[path = "eviction/policies.rs"]
+#[path = "../eviction/policies.rs"]
 mod policies;
 // The engine's own, not a copy. What it does not need here is for the engine.
 #[allow(dead_code)]
-#[path = "../src/memory/queues/mod.rs"]
+#[path = "../../../../core/src/memory/queues/mod.rs"]
 mod queues;
-#[path = "eviction/traces.rs"]
+#[path = "../eviction/traces.rs"]
 mod traces;
 
 use policies::{Lru, Moka, Own, Policy, Quick, S3Fifo, Sieve};
@@ -38,6 +39,9 @@ struct Args {
     /// Instead: what a process takes with a cache of so many MiB while pages come and go
     #[arg(long)]
     memory: Option<u64>,
+    /// With --memory: threads that render
+    #[arg(long, default_value_t = Options::default().threads)]
+    threads: usize,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -53,7 +57,7 @@ struct Score {
 fn main() {
     let args = Args::parse();
     if let Some(megabytes) = args.memory {
-        return memory::churn(megabytes, 20);
+        return memory::churn(megabytes, args.threads, 20);
     }
     let traces = match &args.file {
         Some(path) => vec![traces::read(path).unwrap_or_else(|e| {
