@@ -98,6 +98,16 @@ impl Answer {
         self.now.since(self.page.generated()).nanos().unwrap_or(0) / 1_000_000_000
     }
 
+    /// When it was given.
+    pub fn given(&self) -> Time {
+        self.now
+    }
+
+    /// The same answer as it is at another time: for who gives it again by a [`Window`](crate::Window).
+    pub fn at(&self, now: Time) -> Answer {
+        Answer { now, ..self.clone() }
+    }
+
     /// Status, headers and body to send for this request (semantics, section 10).
     pub fn head(&self, conditions: &Conditions<'_>) -> Head<'_> {
         self.page.head(self, conditions)

@@ -457,7 +457,7 @@ impl Cache {
         self.0.0.nearest().owner.is_closed()
     }
 
-    fn engine(&self) -> &Arc<Engine> {
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
         &self.opening().engine
     }
 

@@ -36,6 +36,13 @@ impl Time {
         Lifetime::from_nanos(self.0.saturating_sub(earlier.0))
     }
 
+    /// The next time after `now` that lies whole seconds before or after this one.
+    pub(crate) const fn next_second(self, now: Time) -> Time {
+        const SECOND: u64 = 1_000_000_000;
+        let past = (now.0 % SECOND + SECOND - self.0 % SECOND) % SECOND;
+        Time(now.0.saturating_sub(past).saturating_add(SECOND))
+    }
+
     /// The time after a duration; `FAR` for never.
     pub const fn plus(self, d: Lifetime) -> Time {
         match d.nanos() {
@@ -167,6 +174,10 @@ impl ManualClock {
     pub fn advance(&self, by: Lifetime) {
         self.0.wall.advance(by);
         self.0.steady.advance(by);
+        self.tell();
+    }
+
+    fn tell(&self) {
         let watchers: Vec<_> = {
             let mut list = self.watchers().lock();
             list.retain(|w| w.strong_count() > 0);
@@ -189,6 +200,7 @@ impl ManualClock {
     /// Sets the wall clock alone, also backwards, as an administrator or NTP would; running time-outs go on.
     pub fn set_wall(&self, to: Time) {
         self.0.wall.0.store(to.0, Ordering::SeqCst);
+        self.tell();
     }
 
     pub(crate) fn watch(&self, watcher: Weak<dyn TimeWatcher>) {

@@ -29,17 +29,25 @@ impl Kept {
     pub fn is_gone(&self) -> bool {
         self.process != fork::generation() || self.page.place().is_gone()
     }
+
+    /// Marks the page as used, for who gives its answer again by a [`Window`](crate::Window): what is not used is evicted.
+    pub fn mark(&self) {
+        self.page.place().mark();
+    }
 }
 
 impl Answer {
     /// Keeps the page of a hit for the same request target and variant; `None` for another answer.
     pub fn keep(&self) -> Option<Kept> {
         let is_hit = self.word == CacheWord::Hit && self.stored;
-        is_hit.then(|| Kept {
-            page: self.page.clone(),
-            process: fork::generation(),
-            from: self.now,
-            until: same_head_until(self.page.generated(), self.page.revalidate(), self.now),
+        is_hit.then(|| {
+            self.page.place().keep();
+            Kept {
+                page: self.page.clone(),
+                process: fork::generation(),
+                from: self.now,
+                until: same_head_until(self.page.generated(), self.page.revalidate(), self.now),
+            }
         })
     }
 }

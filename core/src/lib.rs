@@ -35,6 +35,7 @@ mod store;
 mod sync;
 mod threads;
 mod timers;
+mod window;
 
 pub use answer::{Answer, CacheWord, Peek, State};
 pub use cache::{
@@ -51,3 +52,4 @@ pub use page::{Page, PageResult};
 pub use render::{Context, Entered, Reason, RenderJob, Renderer};
 pub use route::{Canonical, ParamValue, Params, Variant, canonical};
 pub use stats::{Activity, Stats};
+pub use window::{Seen, Window};

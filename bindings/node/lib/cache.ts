@@ -4,6 +4,7 @@ import { callback, flag, flatTexts, inspected, known, maybeSeconds, oneOrMore, r
 import { type DataAnswer, type DataKey, type DataOptions, type Load, type RawDataOptions, readData } from './data.js';
 import { IsrError } from './errors.js';
 import { ask, isolate, lookOver } from './isolate.js';
+import { Hits } from './hits.js';
 import { addOwner, type Owner, type Render, within } from './jobs.js';
 import { native, type NativeAnswer, type NativeCache, type NativeProgress, type NativeReport } from './native.js';
 import { type CacheOptions, cacheOptions, type GetOptions, nativeRoute, type RouteOptions } from './options.js';
@@ -88,6 +89,7 @@ let lastCache = 0;
 export class Cache {
   readonly #owner: Owner;
   readonly #native: NativeCache;
+  readonly #hits: Hits;
 
   /**
    * Opens a cache. Throws `invalid_argument` for an unknown option or a value out of its range, `conflict` for one that is
@@ -97,6 +99,7 @@ export class Cache {
     const { named, clock, onFailure, onTrouble } = cacheOptions(options);
     const id = ++lastCache;
     this.#native = guard(() => new native.NativeCache(isolate, id, named, clock));
+    this.#hits = guard(() => new Hits(this.#native));
     this.#owner = { native: this.#native, renders: [], onFailure, onTrouble };
     addOwner(id, this.#owner);
   }
@@ -129,12 +132,17 @@ export class Cache {
    * for a wrong argument, and inside a render that would wait for itself.
    */
   get(path: string, options?: GetOptions): Answer | Promise<Answer> {
+    const hit = options === undefined ? this.#hits.get(path) : undefined;
+    return hit ?? this.#get(path, options);
+  }
+
+  #get(path: string, options: GetOptions | undefined): Answer | Promise<Answer> {
     try {
       const cache = this.#native;
       const target = text('path', path, 'invalid_path');
       const { variant, draft, prefetch } = requestOptions(options);
       const there = guard(() => cache.tryGet(target, variant, draft, prefetch));
-      if (there !== null) return Answer.of(there);
+      if (there !== null) return this.#answer(target, there, options);
       const scope = within(cache);
       return guard(() =>
         ask((id) => cache.get(id, target, variant, draft, prefetch, scope?.context), Answer.of, this.#owner),
@@ -149,10 +157,22 @@ export class Cache {
    * Throws what `get` rejects with.
    */
   tryGet(path: string, options?: GetOptions): Answer | undefined {
+    const hit = options === undefined ? this.#hits.get(path) : undefined;
+    return hit ?? this.#tryGet(path, options);
+  }
+
+  #tryGet(path: string, options: GetOptions | undefined): Answer | undefined {
     const target = text('path', path, 'invalid_path');
     const { variant, draft, prefetch } = requestOptions(options);
     const there = guard(() => this.#native.tryGet(target, variant, draft, prefetch));
-    return there === null ? undefined : Answer.of(there);
+    return there === null ? undefined : this.#answer(target, there, options);
+  }
+
+  /** An answer that was there at once. */
+  #answer(path: string, there: NativeAnswer, options: GetOptions | undefined): Answer {
+    const answer = Answer.of(there);
+    if (options === undefined) this.#hits.keep(path, there, answer);
+    return answer;
   }
 
   /** What is stored, with its state. Starts and touches nothing. Throws `invalid_path`, `no_route`, `closed`. */
@@ -336,6 +356,7 @@ export class Cache {
         this.#owner,
       ),
     );
+    this.#hits.clear();
     lookOver();
     return closed;
   }

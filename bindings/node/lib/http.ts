@@ -5,7 +5,7 @@ import { callback, isThenable, known, wrong } from './check.js';
 import { IsrError } from './errors.js';
 import { native } from './native.js';
 import type { GetOptions } from './options.js';
-import { Answer } from './page.js';
+import { Answer, type Head, type Prepared } from './page.js';
 import { line, RequestLog } from './report.js';
 
 /** What a request means to the cache. Each function is called once for each request; a promise is awaited. */
@@ -52,6 +52,9 @@ export function handler(cache: Cache, options?: HandlerOptions): Handler {
   const { variant, draft, prefetch, onError } = given;
   const log = new RequestLog();
 
+  // Nothing is asked of the request.
+  const isPlain = variant === undefined && draft === undefined && prefetch === undefined;
+
   return (request, response, next) => {
     const answered = (answer: Answer): void => {
       send(answer, request, response);
@@ -91,6 +94,12 @@ export function handler(cache: Cache, options?: HandlerOptions): Handler {
       return sendPlain(response, 405, ['allow', 'GET, HEAD']);
     }
     try {
+      if (isPlain) {
+        const answer = cache.get(request.url ?? '/');
+        if (answer instanceof Answer) return answered(answer);
+        answer.then(answered).catch(fail);
+        return;
+      }
       const asked = [ask(variant), ask(draft), ask(prefetch)];
       const answer = asked.some(isThenable) ? Promise.all(asked).then(get) : get(asked);
       if (answer instanceof Answer) return answered(answer);
@@ -103,15 +112,33 @@ export function handler(cache: Cache, options?: HandlerOptions): Handler {
 
 /** Sends an answer: status, headers and body as the core says. Header values are written as UTF-8. */
 export function send(answer: Answer, request: IncomingMessage, response: ServerResponse): void {
-  const { status, headers, body, contentLength } = answer.head({
-    method: request.method,
-    ifNoneMatch: request.headers['if-none-match'],
-    acceptEncoding: one(request.headers['accept-encoding']),
-  });
-  const fields = headers.flatMap(([name, value]) => [name, utf8(value)]);
-  if (status !== 304) fields.push('content-length', String(contentLength));
+  let match: string | undefined;
+  let accept: string | undefined;
+  if (hasConditions(request)) {
+    match = request.headers['if-none-match'];
+    accept = one(request.headers['accept-encoding']);
+  }
+  const { status, fields, body } = answer.prepared(request.method, match, accept, prepare);
   response.writeHead(status, fields);
   response.end(body);
+}
+
+/** Whether there may be one. Node makes the object of headers when it is first asked for, which takes longer than this. */
+function hasConditions({ rawHeaders }: IncomingMessage): boolean {
+  if (!Array.isArray(rawHeaders) || rawHeaders.length === 0) return true;
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    const name = rawHeaders[i]!;
+    if (name.length === 13 && name.toLowerCase() === 'if-none-match') return true;
+    if (name.length === 15 && name.toLowerCase() === 'accept-encoding') return true;
+  }
+  return false;
+}
+
+/** A head as `writeHead` takes it. */
+function prepare({ status, headers, body, contentLength }: Head): Prepared {
+  const fields = headers.flatMap(([name, value]) => [name, utf8(value)]);
+  if (status !== 304) fields.push('content-length', String(contentLength));
+  return { status, fields, body };
 }
 
 /** Node writes each character of a header as one byte, and refuses those that are none. */

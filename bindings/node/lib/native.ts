@@ -54,10 +54,11 @@ export interface NativeHead {
 
 export interface NativeAnswer {
   cache(): string;
-  age(): number;
+  given(): NativeTime;
+  age(secs: number, nanos: number): number;
   pageId(): number;
   page(): NativePage;
-  head(isHead: boolean, ifNoneMatch: string | undefined, acceptEncoding: string | undefined): NativeHead;
+  head(secs: number, nanos: number, isHead: boolean, ifNoneMatch: string | undefined, acceptEncoding: string | undefined): NativeHead;
   headBody(ifNoneMatch: string | undefined, acceptEncoding: string | undefined): Buffer;
 }
 
@@ -180,6 +181,29 @@ export interface NativeCache {
   closed(): boolean;
 }
 
+/** A time since 1970, in numbers that hold it exactly. */
+export interface NativeTime {
+  secs: number;
+  nanos: number;
+}
+
+/** What a kept page answers now: see `Seen` of the core. */
+export interface NativeSeen {
+  fresh: number;
+  ageTurns: number;
+  leftTurns: number;
+  given: NativeTime;
+}
+
+export interface NativeHits {
+  words(): Buffer;
+  keep(path: string, answer: NativeAnswer): number | null;
+  again(number: number): NativeSeen | null;
+  mark(numbers: Int32Array): void;
+  release(number: number): void;
+  letGo(): number[];
+}
+
 export interface Native {
   Isolate: new (
     drain: () => void,
@@ -192,6 +216,7 @@ export interface Native {
     options: { name: string; value: number | boolean | string | string[] }[],
     clock: NativeClock | undefined,
   ) => NativeCache;
+  NativeHits: new (cache: NativeCache) => NativeHits;
   errorKinds(): { kind: ErrorKind; code: number; httpStatus: number }[];
   optionNames(): string[];
 }

@@ -2,7 +2,7 @@
 import { inspect, type InspectOptions } from 'node:util';
 import { markAsUntransferable } from 'node:worker_threads';
 import { inspected, known, text } from './check.js';
-import type { NativeAnswer, NativePage } from './native.js';
+import type { NativeAnswer, NativePage, NativeTime } from './native.js';
 
 /** How an answer came about. `bypass`: not from the store and not for it. */
 export type CacheWord = 'hit' | 'stale' | 'miss' | 'revalidated' | 'stale-error' | 'bypass';
@@ -138,19 +138,75 @@ export interface Head {
   contentLength: number;
 }
 
+/** @internal What is sent for a request, as `node:http` takes it. */
+export interface Prepared {
+  status: number;
+  /** Name, value, name, value, ... */
+  fields: string[];
+  body: Buffer;
+}
+
+/** @internal With the request that it was made for. */
+interface LastPrepared {
+  method: string | undefined;
+  match: string | undefined;
+  accept: string | undefined;
+  made: Prepared;
+}
+
 /** An answer to a request: a page, and how it came about. */
 export class Answer {
   readonly #native: NativeAnswer;
   #page: Page | undefined;
+  #body: Buffer | undefined;
   #cache: CacheWord | undefined;
+  #age: number | undefined;
+  #given: NativeTime | undefined;
+  #prepared: LastPrepared | undefined;
+  /** What hits.ts knows of it. Last, and no option: a hit reads it, and nothing else of an answer. */
+  #generation = 0;
+  #until = 0;
+  #kept: unknown;
 
   private constructor(answer: NativeAnswer) {
     this.#native = answer;
   }
 
+  /** @internal Whether a kept answer may be given as it is. */
+  static holds(answer: Answer, generation: number, now: number): boolean {
+    return answer.#generation === generation && now < answer.#until;
+  }
+
+  /** @internal */
+  static hold(answer: Answer, generation: number, until: number): void {
+    answer.#generation = generation;
+    answer.#until = until;
+  }
+
+  /** @internal What keeps it. */
+  static kept<T>(answer: Answer): T {
+    return answer.#kept as T;
+  }
+
+  /** @internal */
+  static keep(answer: Answer, kept: object): void {
+    answer.#kept = kept;
+  }
+
   /** @internal */
   static of(answer: NativeAnswer): Answer {
     return new Answer(answer);
+  }
+
+  /** @internal The same, given at another time: answers never change. */
+  at(given: NativeTime): Answer {
+    const answer = new Answer(this.#native);
+    answer.#given = given;
+    answer.#kept = this.#kept;
+    answer.#page = this.#page;
+    answer.#body = this.#body;
+    answer.#cache = this.#cache;
+    return answer;
   }
 
   /** How it came about. */
@@ -170,7 +226,7 @@ export class Answer {
 
   /** The page's body; read only, see {@link Page.body}. */
   get body(): Buffer {
-    return this.page.body;
+    return (this.#body ??= this.page.body);
   }
 
   /** The render's own header fields; see {@link Answer.head} for those to send. */
@@ -180,7 +236,11 @@ export class Answer {
 
   /** Whole seconds since the page was generated, at the time of the answer. */
   get age(): number {
-    return this.#native.age();
+    if (this.#age === undefined) {
+      const { secs, nanos } = this.#when();
+      this.#age = this.#native.age(secs, nanos);
+    }
+    return this.#age;
   }
 
   /** Status, headers and body to send: `cache-control`, `age`, `etag`, 304, `cache-status`, `x-isr-cache`, `vary`. */
@@ -189,7 +249,8 @@ export class Answer {
     const method = given.method === undefined ? 'GET' : text('method', given.method);
     const match = given.ifNoneMatch === undefined ? undefined : text('ifNoneMatch', given.ifNoneMatch);
     const accept = given.acceptEncoding === undefined ? undefined : text('acceptEncoding', given.acceptEncoding);
-    const head = this.#native.head(method === 'HEAD', match, accept);
+    const { secs, nanos } = this.#when();
+    const head = this.#native.head(secs, nanos, method === 'HEAD', match, accept);
     return {
       status: head.status,
       headers: head.headers,
@@ -203,6 +264,24 @@ export class Answer {
     const { cache, age, status } = this;
     const { path } = this.page;
     return inspected('Answer', { cache, path, status, age, bytes: this.body.length }, depth, options);
+  }
+
+  #when(): NativeTime {
+    return (this.#given ??= this.#native.given());
+  }
+
+  /** @internal What `prepare` makes of its head, made once for requests that are alike. */
+  prepared(
+    method: string | undefined,
+    match: string | undefined,
+    accept: string | undefined,
+    prepare: (head: Head) => Prepared,
+  ): Prepared {
+    const last = this.#prepared;
+    if (last !== undefined && last.method === method && last.match === match && last.accept === accept) return last.made;
+    const made = prepare(this.head({ method, ifNoneMatch: match, acceptEncoding: accept }));
+    this.#prepared = { method, match, accept, made };
+    return made;
   }
 
   #bodyOf(id: number, match: string | undefined, accept: string | undefined): Buffer {

@@ -27,7 +27,7 @@ use crate::page::{JsPeek, NativeAnswer, NativeData};
 #[napi]
 pub struct NativeCache {
     shared: Arc<Shared>,
-    cache: Cache,
+    pub(crate) cache: Cache,
     id: u32,
 }
 

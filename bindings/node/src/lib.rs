@@ -13,6 +13,7 @@ mod clock;
 mod convert;
 mod error;
 mod event;
+mod hits;
 mod isolate;
 mod job;
 mod page;

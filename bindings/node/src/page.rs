@@ -1,7 +1,7 @@
 //! Answers, pages and values of data entries, held for JavaScript.
 
 use isr_core::http::Conditions;
-use isr_core::{Answer, DataAnswer, Page, Peek};
+use isr_core::{Answer, DataAnswer, Page, Peek, Time};
 use napi::Env;
 use napi::bindgen_prelude::{BufferSlice, Result};
 use napi_derive::napi;
@@ -11,7 +11,7 @@ use crate::convert::{Seconds, lifetime_to_js};
 /// An answer to a request.
 #[napi]
 pub struct NativeAnswer {
-    answer: Answer,
+    pub(crate) answer: Answer,
 }
 
 /// Status and headers to send.
@@ -22,6 +22,26 @@ pub struct JsHead {
     /// Which body to send: 0 for none, 1 for the page's own, else the number of an encoded one.
     pub body: f64,
     pub content_length: f64,
+}
+
+/// A time, in numbers that hold it exactly.
+#[napi(object, object_from_js = false)]
+pub struct JsTime {
+    pub secs: f64,
+    pub nanos: f64,
+}
+
+impl JsTime {
+    pub(crate) fn new(time: Time) -> JsTime {
+        let nanos = time.nanos();
+        JsTime { secs: (nanos / SECOND) as f64, nanos: (nanos % SECOND) as f64 }
+    }
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+fn time(secs: f64, nanos: f64) -> Time {
+    Time::from_nanos((secs as u64).saturating_mul(SECOND).saturating_add(nanos as u64))
 }
 
 impl NativeAnswer {
@@ -38,10 +58,16 @@ impl NativeAnswer {
         self.answer.cache().name()
     }
 
-    /// Whole seconds since the page was generated.
+    /// When it was given.
     #[napi(catch_unwind)]
-    pub fn age(&self) -> f64 {
-        self.answer.age_secs() as f64
+    pub fn given(&self) -> JsTime {
+        JsTime::new(self.answer.given())
+    }
+
+    /// Whole seconds since the page was generated, for the answer given then.
+    #[napi(catch_unwind)]
+    pub fn age(&self, secs: f64, nanos: f64) -> f64 {
+        self.answer.at(time(secs, nanos)).age_secs() as f64
     }
 
     /// Equal for two answers that hold the same page at the same time.
@@ -56,15 +82,18 @@ impl NativeAnswer {
         NativePage::new(self.answer.page().clone())
     }
 
-    /// Status and headers to send.
+    /// Status and headers to send, for the answer given then.
     #[napi(catch_unwind)]
     pub fn head(
         &self,
+        secs: f64,
+        nanos: f64,
         is_head: bool,
         if_none_match: Option<String>,
         accept_encoding: Option<String>,
     ) -> JsHead {
-        let head = self.answer.head(&conditions(is_head, &if_none_match, &accept_encoding));
+        let answer = self.answer.at(time(secs, nanos));
+        let head = answer.head(&conditions(is_head, &if_none_match, &accept_encoding));
         let own = self.answer.page().body();
         let body = if head.body.is_empty() {
             0.0

@@ -41,6 +41,7 @@ use crate::store::{Opened, Store, Trouble, Troubles, Uses};
 use crate::sync::RwLock;
 use crate::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::timers::Timers;
+use crate::window::Windows;
 
 pub(crate) use prerender::prerender;
 pub(crate) use run::Flown;
@@ -51,6 +52,7 @@ pub(crate) struct Engine {
     pub(crate) clock: Clock,
     pub(crate) inv: Invalidations,
     pub(crate) memory: Memory,
+    pub(crate) windows: Arc<Windows>,
     /// The directory, if there is one that can be used.
     pub(crate) store: Option<Arc<Store>>,
     /// Trouble with a directory that could not be opened.
@@ -139,14 +141,16 @@ impl Engine {
             Directory::Opened(opened) => (Some(opened), None),
             Directory::Trouble(troubles) => (None, Some(troubles)),
         };
+        let windows = Windows::new(clock.clone(), options.max_bytes);
         let engine = Arc::new(Engine {
             owners,
             open_trouble,
             draft_secret,
             store: opened.as_ref().map(|o| o.store.clone()),
             elsewhere: Arc::default(),
-            inv: Invalidations::new(options.max_invalidations, inherited, opened),
-            memory: Memory::new(options.max_bytes, options.max_variants),
+            inv: Invalidations::new(options.max_invalidations, inherited, opened).telling(&windows),
+            memory: Memory::new(options.max_bytes, options.max_variants).telling(&windows),
+            windows,
             routes: RwLock::new(Router::new()),
             routes_version: AtomicU32::new(1),
             table: FlightTable::new(),
@@ -201,6 +205,7 @@ impl Engine {
                 let route = Arc::new(route);
                 routes.insert(route.pattern.clone(), route.clone())?;
                 self.routes_version.fetch_add(1, Ordering::Release);
+                self.windows.change();
                 route
             }
         };
@@ -229,6 +234,8 @@ impl Engine {
                 *routes = left;
                 self.routes_version.fetch_add(1, Ordering::Release);
             }
+            // The owner may have closed alone.
+            self.windows.change();
         }
         // Dropped here, for that may call into the cache.
         drop((gone, owner.added.take()));
@@ -252,7 +259,9 @@ impl Engine {
 
     pub(crate) fn stats(&self) -> Stats {
         let store = self.store.as_deref();
+        let counted = self.counters.read();
         Stats {
+            hits: counted.hits + self.windows.hits(),
             disk_reads: store.map_or(0, Store::reads),
             disk_writes: store.map_or(0, Store::writes),
             disk_errors: store
@@ -261,7 +270,7 @@ impl Engine {
             evictions: self.memory.evictions(),
             entries_stored: self.memory.entries() as u64,
             bytes_stored: self.memory.bytes(),
-            ..self.counters.read()
+            ..counted
         }
     }
 
@@ -299,6 +308,7 @@ impl Engine {
     fn close(self: &Arc<Self>, timeout: Duration) -> bool {
         let first = !self.closed.swap(true, Ordering::SeqCst);
         if first {
+            self.windows.close();
             for queued in self.pool.close() {
                 queued.refuse(closed_error());
             }
@@ -324,11 +334,12 @@ impl Engine {
         let left = || left_until(end, timeout);
         let (pool, timers) = (self.pool.join(left()), self.timers.join(left()));
         let elsewhere = self.elsewhere.join(left());
+        let windows = self.windows.join(left());
         self.inv.close();
         let store = self.store.as_ref().is_none_or(|store| store.close(left()));
         // Whoever still holds a job or an answer holds no more than that.
         self.memory.clear();
-        in_time && pool && timers && elsewhere && store
+        in_time && pool && timers && elsewhere && windows && store
     }
 }
 

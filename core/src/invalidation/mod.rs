@@ -23,6 +23,7 @@ use crate::store::log::push_frame;
 use crate::store::{Opened, Store};
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::sync::{Mutex, RwLock};
+use crate::window::Windows;
 
 pub(crate) use follow::newest_epoch;
 pub(crate) use overflow::Subject;
@@ -79,6 +80,7 @@ pub(crate) struct Invalidations {
     publish: RwLock<Option<Follower>>,
     store: Option<Arc<Store>>,
     records: Records,
+    windows: Arc<Windows>,
 }
 
 /// All that is known.
@@ -180,7 +182,13 @@ impl Invalidations {
             publish: RwLock::new(follower),
             store,
             records,
+            windows: Arc::default(),
         }
+    }
+
+    /// With who is to be told of each invalidation.
+    pub(crate) fn telling(self, windows: &Arc<Windows>) -> Invalidations {
+        Invalidations { windows: windows.clone(), ..self }
     }
 
     /// A new epoch, later than every invalidation that has returned.
@@ -374,6 +382,7 @@ impl Invalidations {
                 }
             },
         }
+        self.windows.change();
         call.epoch
     }
 

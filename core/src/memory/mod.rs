@@ -18,14 +18,17 @@ use crate::memory::queues::{Queues, Standing, Victim};
 use crate::memory::table::{Table, Writer};
 use crate::page::Page;
 use crate::sync::Mutex;
-use crate::sync::atomic::{
-    AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
-};
+use crate::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::window::Windows;
 
 /// A hit raises the counter up to here.
 const MAX_HEAT: u8 = 3;
 /// Beside the counter: used since this was last asked for.
 const USED: u8 = 0x80;
+/// It was in the store and is there no more.
+const GONE: u8 = 1;
+/// A door keeps it, and must hear when it goes.
+const KEPT: u8 = 2;
 /// Bytes that an entry takes in the table and the queues, on average.
 pub(crate) const ENTRY_COST: usize = 20 + queues::NODE_COST;
 /// A part of all bytes may be taken out and not dropped yet: one in so many.
@@ -38,8 +41,8 @@ const MAX_REMOVED: u64 = 1 << 20;
 pub(crate) struct Place {
     /// Uses since the queues last asked, up to `MAX_HEAT`, and `USED`.
     heat: AtomicU8,
-    /// It was in the store and is there no more.
-    is_gone: AtomicBool,
+    /// `GONE` and `KEPT`.
+    ends: AtomicU8,
     /// Its node in the queues.
     node: AtomicU32,
     /// With a directory: the slot of its key there.
@@ -71,6 +74,7 @@ pub(crate) struct Memory {
     evictions: AtomicU64,
     /// Pages that were taken out or replaced.
     pages_gone: AtomicU64,
+    windows: Arc<Windows>,
 }
 
 /// What only writers touch.
@@ -98,7 +102,13 @@ impl Memory {
             entries: AtomicUsize::new(0),
             evictions: AtomicU64::new(0),
             pages_gone: AtomicU64::new(0),
+            windows: Arc::default(),
         }
+    }
+
+    /// With who is to be told of kept pages that go.
+    pub(crate) fn telling(self, windows: &Arc<Windows>) -> Memory {
+        Memory { windows: windows.clone(), ..self }
     }
 
     /// The stored entry, marked as used.
@@ -238,7 +248,9 @@ impl Memory {
 
     /// An entry is no longer the one of its key.
     fn leaves(&self, page: &Page) {
-        page.place().is_gone.store(true, Ordering::Release);
+        if page.place().ends.fetch_or(GONE, Ordering::AcqRel) & KEPT != 0 {
+            self.windows.lose(page.cost());
+        }
         self.pages_gone.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -264,7 +276,12 @@ impl Memory {
 
 impl Place {
     pub(crate) fn is_gone(&self) -> bool {
-        self.is_gone.load(Ordering::Acquire)
+        self.ends.load(Ordering::Acquire) & GONE != 0
+    }
+
+    /// From here on windows are told when it goes.
+    pub(crate) fn keep(&self) {
+        self.ends.fetch_or(KEPT, Ordering::AcqRel);
     }
 
     fn is(&self, victim: Victim) -> bool {

@@ -19,3 +19,4 @@ mod reentrancy;
 mod storm;
 mod support;
 mod timeouts;
+mod window;
