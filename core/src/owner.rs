@@ -105,37 +105,52 @@ impl Drop for Busy {
 }
 
 /// The owners of an engine.
-pub(crate) struct Owners(Mutex<Option<Vec<Arc<Owner>>>>);
+pub(crate) struct Owners(Mutex<List>);
+
+enum List {
+    Open(Vec<Arc<Owner>>),
+    /// The last one has left. He is told of trouble to the end.
+    Left(Arc<Owner>),
+}
 
 impl Owners {
     pub(crate) fn new(first: Arc<Owner>) -> Arc<Owners> {
-        Arc::new(Owners(Mutex::new(Some(vec![first]))))
+        Arc::new(Owners(Mutex::new(List::Open(vec![first]))))
     }
 
     /// One more; not where the last one has left.
     pub(crate) fn join(&self, owner: &Arc<Owner>) -> bool {
-        let mut owners = self.0.lock();
-        owners.iter_mut().for_each(|list| list.push(owner.clone()));
-        owners.is_some()
+        match &mut *self.0.lock() {
+            List::Open(list) => {
+                list.push(owner.clone());
+                true
+            }
+            List::Left(_) => false,
+        }
     }
 
     /// One leaves, if it has not left before. Whether none is left.
     pub(crate) fn leave(&self, owner: &Arc<Owner>) -> bool {
         let mut owners = self.0.lock();
-        if let Some(list) = owners.as_mut() {
-            list.retain(|o| !Arc::ptr_eq(o, owner));
+        let List::Open(list) = &mut *owners else { return true };
+        list.retain(|o| !Arc::ptr_eq(o, owner));
+        let is_last = list.is_empty();
+        if is_last {
+            // From here on nobody joins.
+            *owners = List::Left(owner.clone());
         }
-        // From here on nobody joins.
-        owners.take_if(|list| list.is_empty());
-        owners.is_none()
+        is_last
     }
 
     /// Tells all of trouble with the directory.
     pub(crate) fn on_trouble(self: &Arc<Self>) -> OnTrouble {
         let owners = self.clone();
         OnTrouble(Arc::new(move |trouble| {
-            let list = owners.0.lock().clone();
-            list.into_iter().flatten().for_each(|owner| owner.tell(trouble));
+            let list = match &*owners.0.lock() {
+                List::Open(list) => list.clone(),
+                List::Left(last) => vec![last.clone()],
+            };
+            list.iter().for_each(|owner| owner.tell(trouble));
         }))
     }
 }
