@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fork;
-use crate::sync::thread::{Builder, JoinHandle};
-use crate::sync::{Condvar, Mutex};
+use crate::sync::{Condvar, JoinHandle, Mutex, spawn};
 
 crate::sync::thread_local! {
     /// Which of whose threads this is. Not `thread::current()`, which allocates on a thread of the host.
@@ -28,7 +27,7 @@ struct State {
 }
 
 struct Thread {
-    handle: JoinHandle<()>,
+    handle: JoinHandle,
     has_ended: bool,
 }
 
@@ -48,7 +47,7 @@ impl Threads {
         s.next += 1;
         let id = s.next;
         let threads = self.clone();
-        let handle = Builder::new().name(name.into()).spawn(move || {
+        let handle = spawn(name, move || {
             ME.with(|me| me.set((threads.address(), id)));
             let _ended = Ended { threads, id, process: fork::generation() };
             body();
@@ -74,8 +73,7 @@ impl Threads {
         drop(s);
         let ended: BTreeMap<u64, Thread> = ended;
         for thread in ended.into_values() {
-            // What a thread panicked with was reported where it happened.
-            let _ = thread.handle.join();
+            thread.handle.join();
         }
         in_time
     }

@@ -8,6 +8,8 @@ mod locks;
 #[cfg(feature = "shuttle")]
 mod model;
 #[cfg(not(feature = "shuttle"))]
+mod native;
+#[cfg(not(feature = "shuttle"))]
 mod real;
 
 #[cfg(feature = "shuttle")]

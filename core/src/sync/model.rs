@@ -72,6 +72,25 @@ impl Condvar {
     }
 }
 
+/// A thread that runs on when this is dropped.
+pub(crate) struct JoinHandle(shuttle::thread::JoinHandle<()>);
+
+/// Starts a thread.
+pub(crate) fn spawn(
+    name: &str,
+    body: impl FnOnce() + Send + 'static,
+) -> std::io::Result<JoinHandle> {
+    shuttle::thread::Builder::new().name(name.into()).spawn(body).map(JoinHandle)
+}
+
+impl JoinHandle {
+    /// Waits for its end.
+    pub(crate) fn join(self) {
+        // What it panicked with was reported where it happened.
+        let _ = self.0.join();
+    }
+}
+
 /// An unbounded channel with many receivers.
 pub(crate) mod channel {
     use std::collections::VecDeque;

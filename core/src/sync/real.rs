@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::locks::MutexGuard;
 
+pub(crate) use super::native::{JoinHandle, spawn};
 pub(crate) use crossbeam_channel as channel;
 pub(crate) use std::sync::atomic;
 pub(crate) use std::{thread, thread_local};

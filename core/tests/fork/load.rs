@@ -20,10 +20,13 @@ pub fn forks_under_load_with_a_directory() {
 /// Whatever other threads are at when the process is forked, no child waits for them.
 fn hammer(options: Options, forks: usize) {
     let forks = std::env::var("ISR_FORKS").ok().and_then(|n| n.parse().ok()).unwrap_or(forks);
-    let cache = Cache::open(Options { threads: 4, max_bytes: 100_000, ..options }).unwrap();
+    let told = |trouble: &Error| eprintln!("fork: trouble: {trouble}");
+    let on_trouble = Some(OnTrouble(Arc::new(told)));
+    let cache = Options { threads: 4, max_bytes: 100_000, on_trouble, ..options };
+    let cache = Cache::open(cache).unwrap();
     by_process(&cache);
     let end = Arc::new(AtomicBool::new(false));
-    let work: [fn(&Cache, usize); 6] = [
+    let work: [fn(&Cache, usize); 7] = [
         |cache, n| drop(cache.get(&Request::new(&format!("/{}", n % 10)))),
         |cache, n| drop(cache.get(&Request::new(&format!("/{}", n % 1000)))),
         |cache, n| {
@@ -44,6 +47,8 @@ fn hammer(options: Options, forks: usize) {
             drop(cache.regenerate(&Request::new("/7"), false));
             let _ = cache.remove(&["/7"]);
         },
+        // The host's own threads: `std` locks something of the whole process when one begins and when one ends.
+        |_, _| std::thread::spawn(|| ()).join().unwrap(),
     ];
     let threads: Vec<_> = work
         .into_iter()
