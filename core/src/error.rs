@@ -169,6 +169,9 @@ pub fn utf8<'a>(kind: ErrorKind, what: &str, bytes: &'a [u8]) -> Result<&'a str,
 /// # Errors
 /// `InvalidPath` as [`utf8`].
 pub fn target_utf8(bytes: &[u8]) -> Result<Cow<'_, str>, Error> {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return Ok(Cow::Borrowed(text));
+    }
     let end = bytes.iter().position(|b| matches!(b, b'?' | b'#')).unwrap_or(bytes.len());
     utf8(ErrorKind::InvalidPath, "path", &bytes[..end])?;
     Ok(String::from_utf8_lossy(bytes))

@@ -1,10 +1,12 @@
 //! The engine: decides what each request gets, runs renders and loads, records their results.
 //!
-//! `lookup` finds what is stored, `pages` and `reads` decide, `waiting` joins or begins a flight, `elsewhere` waits for one of
-//! another process, `run` calls back, `result` turns what a callback gave into an entry, `finish` records it and answers.
+//! `hit` answers from memory alone. Else `lookup` finds what is stored, `pages` and `reads` decide, `waiting` joins or begins a
+//! flight, `background` begins one that nobody waits for, `elsewhere` waits for one of another process, `run` calls back, `result` turns what a callback gave into an entry, `finish` records it and answers.
 
+mod background;
 mod elsewhere;
 mod finish;
+mod hit;
 mod invalidate;
 mod lookup;
 mod pages;

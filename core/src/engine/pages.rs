@@ -4,22 +4,22 @@ use std::sync::Arc;
 
 use crate::answer::{Answer, CacheWord, State};
 use crate::clock::Time;
+use crate::engine::background::{Answered, NOT_AHEAD};
 use crate::engine::lookup::Found;
 use crate::engine::waiting::{newest_joinable, stand_still};
 use crate::engine::{Engine, Step, closed_error};
 use crate::error::{Error, ErrorKind};
 use crate::flight::{Ask, Done, Flight, Purpose, Seat, Shard, Target, Trouble, What};
-use crate::invalidation::{Names, Tag, Tags};
-use crate::lanes::Lane;
+use crate::invalidation::{Names, Tags};
 use crate::lifetime::Lifetime;
 use crate::links;
 use crate::owner::{Busy, Owner};
 use crate::page::{Page, Parts};
-use crate::policy::{self, Early, Judged};
-use crate::queue::{Bound, Kind, Priority};
+use crate::policy::{self, Judged};
+use crate::queue::{Bound, Kind};
 use crate::render::{Context, Reason};
 use crate::route::{Variant, canonical};
-use crate::store::lease::{Claim, Ended};
+use crate::store::lease::Claim;
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
 
@@ -39,72 +39,6 @@ pub(crate) enum BackOff {
 }
 
 impl Engine {
-    /// A fresh page of a plain path, without anything that a hit does not need. A path that is not canonical is no key, so
-    /// it is not found.
-    #[inline(always)]
-    pub(crate) fn hit(&self, path: &str) -> Option<Answer> {
-        let lane = Lane::mine();
-        let page = self.memory.get(lane, path.as_bytes())?;
-        let now = self.fresh_at(&page).filter(|_| page.is_plain())?;
-        self.counters.hits.add(lane);
-        Some(Answer { page, word: CacheWord::Hit, stored: true, invalidated: false, now })
-    }
-
-    /// As [`Engine::hit`], with the page that answered the same question before.
-    #[inline]
-    pub(crate) fn hit_again(&self, page: &Page) -> Option<Answer> {
-        if page.place().is_gone() {
-            return None;
-        }
-        let now = self.fresh_at(page)?;
-        page.place().mark();
-        self.counters.hits.add(Lane::mine());
-        Some(Answer {
-            page: page.clone(),
-            word: CacheWord::Hit,
-            stored: true,
-            invalidated: false,
-            now,
-        })
-    }
-
-    /// As [`Engine::hit_again`], where the time is in `from..until`; nothing is counted otherwise.
-    #[inline]
-    pub(crate) fn hit_between(&self, page: &Page, from: Time, until: Time) -> bool {
-        if page.place().is_gone() || !self.fresh_at(page).is_some_and(|t| from <= t && t < until) {
-            return false;
-        }
-        page.place().mark();
-        self.counters.hits.add(Lane::mine());
-        true
-    }
-
-    /// The present time, if a page in the store is fresh now.
-    #[inline(always)]
-    fn fresh_at(&self, page: &Page) -> Option<Time> {
-        if page.routes_seen() != self.routes_version.load(Ordering::Acquire) {
-            return None;
-        }
-        let now = self.clock.now();
-        if !page.is_in_time(now) {
-            return None;
-        }
-        if let Some(store) = &self.store {
-            let (slot, version) = page.version();
-            if !store.is_current(slot, version) {
-                return None;
-            }
-        }
-        let latest = self.inv.latest();
-        if !page.is_clean_at(latest) {
-            if !self.verdict(page, now).is_clean() {
-                return None;
-            }
-            page.set_clean_at(latest);
-        }
-        Some(now)
-    }
-
     /// Finds the route of a request and makes its key.
     pub(crate) fn target(
         &self,
@@ -213,6 +147,7 @@ impl Engine {
     ) -> Option<Answer> {
         let word = ask.word.unwrap_or(CacheWord::Hit);
         let answer = |word| Some(self.stored_answer(s, word, now));
+        let answered = Answered { asks: ask.by.owner(), target, found, s, now };
         match (ask.purpose, s.judged.state) {
             // Another process has rendered it for this call.
             (Purpose::Regenerate, _) if ask.is_again() && s.page.started() > ask.asked => {
@@ -225,15 +160,13 @@ impl Engine {
             (_, State::Fresh) if ask.is_again() => answer(word),
             (purpose, State::Fresh) => {
                 if purpose == Purpose::Get && now > s.page.look_after() {
-                    self.look_closer(ask.by.owner(), target, shard, found, s, now);
+                    self.refresh_early(shard, &answered);
                 }
                 answer(CacheWord::Hit)
             }
             (Purpose::Prefetch, _) => answer(CacheWord::Stale),
             (_, State::Stale) => {
-                let none_ahead = Time::from_nanos(0);
-                let owner = ask.by.owner();
-                self.regenerate_in_background(owner, target, shard, found, s, now, none_ahead);
+                self.regenerate_in_background(shard, &answered, NOT_AHEAD);
                 answer(if ask.is_again() { word } else { CacheWord::Stale })
             }
             _ if ask.is_again() && self.answers_nevertheless(ask, s, now) => answer(word),
@@ -246,75 +179,6 @@ impl Engine {
         let times = s.page.times();
         now <= times.generated.plus(times.expire)
             && !self.inv.between(s.page.names(), s.page.started(), ask.asked, false, now)
-    }
-
-    /// A fresh page is near its end: perhaps it is regenerated early. Once at most, unless there was no room for that.
-    #[allow(clippy::too_many_arguments)]
-    fn look_closer(
-        self: &Arc<Self>,
-        asks: &Arc<Owner>,
-        target: &Arc<Target>,
-        shard: &mut Shard,
-        found: &Found,
-        s: &Stored,
-        now: Time,
-    ) {
-        let page = &s.page;
-        let stale_at = page.generated().plus(page.revalidate());
-        let Some(early) = Early::new(page.render_micros(), target.route.early_refresh) else {
-            return page.set_look_after(stale_at);
-        };
-        // It is fresh at that moment itself.
-        let stale = stale_at.plus(Lifetime::from_nanos(1));
-        let begins = early.is_due(now, stale_at, fastrand::f64())
-            && self.regenerate_in_background(asks, target, shard, found, s, now, stale);
-        page.set_look_after(if begins { stale_at } else { early.next(now, stale_at) });
-    }
-
-    /// Begins the regeneration of a page that is answered all the same; data entries that are stale at `data_at` are loaded
-    /// anew. Whether one is on its way, here or elsewhere.
-    #[allow(clippy::too_many_arguments)]
-    fn regenerate_in_background(
-        self: &Arc<Self>,
-        asks: &Arc<Owner>,
-        target: &Arc<Target>,
-        shard: &mut Shard,
-        found: &Found,
-        s: &Stored,
-        now: Time,
-        data_at: Time,
-    ) -> bool {
-        let started = s.page.started();
-        let is_newer = |f: &&Arc<Flight>| !f.live && f.is_later_than(started);
-        if let Some(flight) = shard.flights(&target.key).iter().find(is_newer) {
-            self.hurry(flight);
-            return true;
-        }
-        let names = self.names(target, Some(s));
-        if !matches!(self.back_off(shard, &target.key, names, now), BackOff::No) {
-            return false;
-        }
-        let Some(owner) = target.route.runner(asks) else { return false };
-        let newer = |epoch: u64| epoch == 0 || epoch > started;
-        let Claim::Ours(lease) = self.claim(found, target.route.timeout, None, newer) else {
-            return true;
-        };
-        let mut flight = self.page_flight(owner, target, Reason::Stale, Some(s));
-        flight.bounds.extend(self.background_bounds(s.page.tag_nodes()));
-        flight.data_at = data_at;
-        *flight.lease.lock() = lease;
-        let flight = Arc::new(flight);
-        match self.admit(&flight, Priority::Background) {
-            Ok(()) => {
-                shard.add(flight);
-                true
-            }
-            // Another request comes, and with it another try.
-            Err(_) => {
-                self.release(&flight, &Ended::Done);
-                false
-            }
-        }
     }
 
     /// What becomes of one who must wait; he himself where he should look again.
@@ -434,7 +298,7 @@ impl Engine {
         stand_still(within)
     }
 
-    fn page_flight(
+    pub(crate) fn page_flight(
         self: &Arc<Self>,
         owner: Arc<Owner>,
         target: &Arc<Target>,
@@ -449,20 +313,8 @@ impl Engine {
         flight
     }
 
-    /// How many flights that nobody waits for may run at once: of all, and of those with the same tag. The flight keeps the
-    /// stored entry, and that its tags.
-    pub(crate) fn background_bounds(&self, tags: &[Arc<Tag>]) -> Vec<Bound> {
-        let most = self.options.most_regenerations();
-        let mut bounds = vec![Bound { kind: Kind::Background, most }];
-        if let Some(most) = self.options.max_regenerations_per_tag {
-            let of = |tag: &Arc<Tag>| Kind::Tag(Arc::as_ptr(tag).addr());
-            bounds.extend(tags.iter().map(|tag| Bound { kind: of(tag), most }));
-        }
-        bounds
-    }
-
     /// What can invalidate the page of a target: its place, and the tags of the stored page or, where none is, the route's.
-    fn names<'a>(&self, target: &'a Target, stored: Option<&'a Stored>) -> Names<'a> {
+    pub(crate) fn names<'a>(&self, target: &'a Target, stored: Option<&'a Stored>) -> Names<'a> {
         Names {
             place: Some((&target.path, target.route.pattern.identity())),
             tags: stored.map_or(&target.route.tags, |s| s.page.tag_nodes()),

@@ -100,7 +100,7 @@ impl Groups {
 
     /// The entry of a hash that `is_it` knows again, with its place. The caller sees to it that entries stay.
     #[inline]
-    fn find(&self, hash: u64, is_it: impl Fn(&Page) -> bool) -> Option<(&Group, usize, Seen)> {
+    fn find(&self, hash: u64, is_it: impl Fn(&Page) -> bool) -> Option<(&Group, usize, Borrowed)> {
         let mut at = self.first(hash);
         for _ in 0..self.0.len() {
             let group = &self.0[at];
@@ -113,7 +113,7 @@ impl Groups {
                 let found = group.entries[entry].load(Ordering::Acquire);
                 if !found.is_null() {
                     // SAFETY: not null, so from `into_raw`; the caller keeps it alive.
-                    let page = unsafe { Seen::new(found) };
+                    let page = unsafe { Borrowed::new(found) };
                     if is_it(&page) {
                         return Some((group, entry, page));
                     }
@@ -169,18 +169,18 @@ impl Groups {
 }
 
 /// An entry as it lies in a table, which counts it: looked at, not owned.
-struct Seen(ManuallyDrop<Page>);
+struct Borrowed(ManuallyDrop<Page>);
 
-impl Seen {
+impl Borrowed {
     /// # Safety
     /// From [`Page::into_raw`], and kept alive by the caller for as long as this is used.
-    unsafe fn new(raw: *mut c_void) -> Seen {
+    unsafe fn new(raw: *mut c_void) -> Borrowed {
         // SAFETY: as the caller says; never dropped as its own.
-        Seen(ManuallyDrop::new(unsafe { Page::from_raw(raw) }))
+        Borrowed(ManuallyDrop::new(unsafe { Page::from_raw(raw) }))
     }
 }
 
-impl std::ops::Deref for Seen {
+impl std::ops::Deref for Borrowed {
     type Target = Page;
 
     fn deref(&self) -> &Page {
@@ -220,7 +220,7 @@ impl Table {
         let groups = unsafe { &*self.groups.load(Ordering::Acquire) };
         for entry in groups.each() {
             // SAFETY: as in `get`.
-            let page = unsafe { Seen::new(entry) };
+            let page = unsafe { Borrowed::new(entry) };
             f(&page);
         }
     }
@@ -299,7 +299,7 @@ impl Writer {
         let larger = Groups::new(groups + groups / 2 + 1);
         for entry in self.groups().each() {
             // SAFETY: in the table, which this writer alone changes.
-            let page = unsafe { Seen::new(entry) };
+            let page = unsafe { Borrowed::new(entry) };
             let hash = hash_of(&page);
             larger.add(hash, entry);
         }
