@@ -9,6 +9,7 @@ mod directory;
 mod directory_load;
 mod directory_renders;
 mod directory_restart;
+mod ends;
 mod flight;
 mod ground;
 mod headers;
