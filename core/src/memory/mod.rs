@@ -68,7 +68,8 @@ struct Books {
 }
 
 impl Memory {
-    pub(crate) fn new(max_bytes: u64, max_variants: usize) -> Memory {
+    /// `windows` are told of kept pages that go.
+    pub(crate) fn new(max_bytes: u64, max_variants: usize, windows: Arc<Windows>) -> Memory {
         let (table, writer) = Table::new((max_bytes / REMOVED_PART).min(MAX_REMOVED));
         Memory {
             table,
@@ -84,13 +85,8 @@ impl Memory {
             entries: AtomicUsize::new(0),
             evictions: AtomicU64::new(0),
             pages_gone: AtomicU64::new(0),
-            windows: Arc::default(),
+            windows,
         }
-    }
-
-    /// With who is to be told of kept pages that go.
-    pub(crate) fn telling(self, windows: &Arc<Windows>) -> Memory {
-        Memory { windows: windows.clone(), ..self }
     }
 
     /// The stored entry, marked as used.
@@ -284,6 +280,10 @@ mod tests {
         })
     }
 
+    fn memory(max_bytes: u64, max_variants: usize) -> Memory {
+        Memory::new(max_bytes, max_variants, Arc::default())
+    }
+
     fn put(m: &Memory, page: Page) -> Inserted {
         m.insert(page, || false)
     }
@@ -295,14 +295,14 @@ mod tests {
 
     #[test]
     fn a_page_removed_while_it_was_rendered_is_not_stored() {
-        let m = Memory::new(1 << 20, 64);
+        let m = memory(1 << 20, 64);
         assert_eq!(m.insert(plain(1), || true), Inserted::Removed);
         assert_eq!((m.bytes(), m.entries()), (0, 0));
     }
 
     #[test]
     fn an_older_page_never_replaces_a_newer_one() {
-        let m = Memory::new(1 << 20, 64);
+        let m = memory(1 << 20, 64);
         assert_eq!(put(&m, page("/a", 2, 10, 5)), Inserted::Stored);
         assert_eq!(put(&m, page("/a", 2, 20, 4)), Inserted::Older);
         assert_eq!(m.get(Lane::mine(), b"/a").unwrap().body().len(), 10);
@@ -312,7 +312,7 @@ mod tests {
 
     #[test]
     fn bytes_are_what_is_stored_and_stay_below_the_bound() {
-        let m = Memory::new(100_000, 64);
+        let m = memory(100_000, 64);
         for n in 0..1000 {
             put(&m, plain(n % 300));
             assert!(m.bytes() <= 100_000);
@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_unknown_paths_does_not_push_out_what_is_used() {
-        let m = Memory::new(200_000, 64);
+        let m = memory(200_000, 64);
         for n in 0..50 {
             put(&m, plain(n));
             m.get(Lane::mine(), format!("/p/{n}").as_bytes());
@@ -348,7 +348,7 @@ mod tests {
 
     #[test]
     fn a_page_that_replaces_another_takes_its_place_and_its_heat() {
-        let m = Memory::new(100_000, 64);
+        let m = memory(100_000, 64);
         put(&m, plain(0));
         m.get(Lane::mine(), b"/p/0");
         put(&m, page("/p/0", 4, 1000, 2));
@@ -367,7 +367,7 @@ mod tests {
 
     #[test]
     fn variants_of_a_path_are_capped_and_go_with_it() {
-        let m = Memory::new(1 << 20, 2);
+        let m = memory(1 << 20, 2);
         assert_eq!(put(&m, page("/a", 2, 1, 1)), Inserted::Stored);
         assert_eq!(put(&m, page("/a\0x", 2, 1, 1)), Inserted::Stored);
         assert_eq!(put(&m, page("/a\0y", 2, 1, 1)), Inserted::Stored);
@@ -385,7 +385,7 @@ mod tests {
 
     #[test]
     fn what_is_larger_than_the_store_is_not_stored() {
-        let m = Memory::new(1000, 64);
+        let m = memory(1000, 64);
         assert_eq!(put(&m, plain(1)), Inserted::TooLarge);
         assert_eq!(m.bytes(), 0);
     }
