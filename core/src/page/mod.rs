@@ -93,6 +93,7 @@ impl Page {
     }
 
     /// A part of its bytes; empty for one that is not there.
+    #[inline]
     fn bytes(&self, range: Range<usize>) -> &[u8] {
         self.0.slice.get(range).unwrap_or_default()
     }
@@ -149,6 +150,7 @@ impl Page {
         self.fixed().generated
     }
 
+    #[inline]
     pub(crate) fn key(&self) -> &[u8] {
         self.bytes(0..self.fixed().key_len as usize)
     }
@@ -234,6 +236,7 @@ impl Page {
         self.fixed().clean_at.load(Ordering::Relaxed) >= latest
     }
 
+    #[inline]
     pub(crate) fn set_clean_at(&self, latest: u64) {
         self.fixed().clean_at.store(latest, Ordering::Relaxed);
     }
@@ -248,6 +251,7 @@ impl Page {
     }
 
     /// The slot of its key in the directory, and the version at which it was read or stored.
+    #[inline]
     pub(crate) fn version(&self) -> (u32, u32) {
         (u32::from(self.place().slot()), self.fixed().version.load(Ordering::Relaxed))
     }
@@ -257,6 +261,7 @@ impl Page {
         self.fixed().version.store(version, Ordering::Relaxed);
     }
 
+    #[inline]
     pub(crate) fn place(&self) -> &Place {
         &self.fixed().place
     }
@@ -272,6 +277,7 @@ impl Page {
     }
 
     /// How much of the key is the path; 0 for data entries.
+    #[inline]
     pub(crate) fn path_len(&self) -> usize {
         self.rare().path_len as usize
     }
