@@ -89,7 +89,7 @@ impl Page {
     }
 }
 
-/// A length that fits: keys, etags and fields are far below 4 GiB, which only a body may have.
+/// A length that fits: keys, etags and fields are bounded far below 4 GiB, which only a body may have.
 fn short(len: usize) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
 }
