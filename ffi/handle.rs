@@ -93,20 +93,28 @@ pub(crate) fn open<H: Alone>(value: H::Value) -> *mut H {
 ///
 /// # Safety
 /// `handle` is NULL, or points to a handle of this library that was freed not long ago or lives.
+#[inline]
 unsafe fn shell<'a, H: Handle>(handle: *const H) -> Result<&'a Shell<H::Value>, Error> {
     let shell = handle.cast::<Shell<H::Value>>();
-    if shell.is_null() {
-        return Err(invalid(format!("{} must not be NULL", H::NAME)));
-    }
-    if !shell.is_aligned() {
-        return Err(invalid(format!("{shell:p} is not an {}", H::NAME)));
+    if shell.is_null() || !shell.is_aligned() {
+        return Err(no_shell(H::NAME, shell.cast(), None));
     }
     // SAFETY: not NULL, aligned, and by the contract of this function a shell, whatever type of handle it is.
     match unsafe { (*shell).magic.load(Ordering::Acquire) } {
         // SAFETY: the magic word says that it is a live shell of this type.
         word if word == H::MAGIC => Ok(unsafe { &*shell }),
-        DEAD => Err(invalid(format!("this {} was freed", H::NAME))),
-        _ => Err(invalid(format!("{shell:p} is not an {}, or was freed", H::NAME))),
+        word => Err(no_shell(H::NAME, shell.cast(), Some(word))),
+    }
+}
+
+/// What is wrong with a handle that has this magic word, or could have none.
+#[cold]
+fn no_shell(name: &str, shell: *const (), word: Option<u64>) -> Error {
+    match word {
+        _ if shell.is_null() => invalid(format!("{name} must not be NULL")),
+        None => invalid(format!("{shell:p} is not an {name}")),
+        Some(DEAD) => invalid(format!("this {name} was freed")),
+        Some(_) => invalid(format!("{shell:p} is not an {name}, or was freed")),
     }
 }
 

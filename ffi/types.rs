@@ -98,23 +98,29 @@ const MAX_STRUCT: usize = 1 << 16;
 ///
 /// # Safety
 /// `data` is NULL, or valid for reading `len` bytes for `'a`.
+#[inline]
 pub(crate) unsafe fn bytes<'a>(
     what: &str,
     data: *const c_void,
     len: usize,
 ) -> Result<&'a [u8], Error> {
-    if data.is_null() {
-        return if len == 0 {
-            Ok(&[])
-        } else {
-            Err(invalid(format!("{what} is NULL, but {len} bytes long")))
-        };
+    if data.is_null() && len == 0 {
+        return Ok(&[]);
     }
-    if len > isize::MAX as usize {
-        return Err(invalid(format!("{what} cannot be {len} bytes long")));
+    if data.is_null() || len > isize::MAX as usize {
+        return Err(no_bytes(what, data.is_null(), len));
     }
     // SAFETY: not NULL, a length that an object can have, and the caller's promise.
     Ok(unsafe { std::slice::from_raw_parts(data.cast(), len) })
+}
+
+#[cold]
+fn no_bytes(what: &str, is_null: bool, len: usize) -> Error {
+    invalid(if is_null {
+        format!("{what} is NULL, but {len} bytes long")
+    } else {
+        format!("{what} cannot be {len} bytes long")
+    })
 }
 
 /// A copy of bytes from C. A length that no memory is left for is an error, not an abort.
@@ -153,12 +159,14 @@ pub(crate) unsafe fn target_bytes<'a>(text: isr_str) -> Result<&'a [u8], Error> 
     unsafe { bytes("path", text.data.cast(), text.len) }
 }
 
+#[inline]
 fn check_length(kind: ErrorKind, what: &str, text: isr_str) -> Result<(), Error> {
-    if text.len > MAX_TEXT {
-        let rule = format!("{what} must be at most {MAX_TEXT} bytes; got {}", text.len);
-        return Err(Error::new(kind, rule));
-    }
-    Ok(())
+    if text.len > MAX_TEXT { Err(too_long(kind, what, text.len)) } else { Ok(()) }
+}
+
+#[cold]
+fn too_long(kind: ErrorKind, what: &str, len: usize) -> Error {
+    Error::new(kind, format!("{what} must be at most {MAX_TEXT} bytes; got {len}"))
 }
 
 /// A text from C. `kind` is the error where it is not UTF-8.
@@ -251,16 +259,9 @@ pub(crate) struct Out<T>(*mut T);
 impl<T> Out<T> {
     /// # Safety
     /// `to` is NULL, or valid for writing until the call returns.
+    #[inline]
     pub(crate) unsafe fn new(what: &str, to: *mut T) -> Result<Out<T>, Error> {
-        if to.is_null() {
-            return Err(invalid(format!("{what} is NULL; it must point to where the result goes")));
-        }
-        if !to.is_aligned() {
-            return Err(invalid(format!(
-                "{what} must point to where the result goes; {to:p} is not aligned"
-            )));
-        }
-        Ok(Out(to))
+        if to.is_null() || !to.is_aligned() { Err(no_out(what, to.cast())) } else { Ok(Out(to)) }
     }
 
     /// # Safety
@@ -276,28 +277,48 @@ impl<T> Out<T> {
     }
 }
 
+#[cold]
+fn no_out(what: &str, to: *const c_void) -> Error {
+    invalid(if to.is_null() {
+        format!("{what} is NULL; it must point to where the result goes")
+    } else {
+        format!("{what} must point to where the result goes; {to:p} is not aligned")
+    })
+}
+
 /// A struct that begins with its size, so that it can grow: a newer program's further members are left unread. Where one grows, the sizes
 /// that it had before are to be taken here as well, with the new members as its _INIT macro sets them.
 ///
 /// # Safety
 /// `T` is `repr(C)` and begins with a `usize`; `given` is NULL, or valid for reading as many bytes as that says.
+#[inline]
 pub(crate) unsafe fn sized<T: Copy>(what: &str, given: *const T) -> Result<T, Error> {
-    if given.is_null() {
-        return Err(invalid(format!("the {what} is NULL")));
-    }
-    if !given.is_aligned() {
-        return Err(invalid(format!("an {what} cannot be at {given:p}, which is not aligned")));
+    if given.is_null() || !given.is_aligned() {
+        return Err(no_struct(what, given.cast()));
     }
     // SAFETY: not NULL, aligned, and by the contract the struct begins with its size.
     let size = unsafe { given.cast::<usize>().read() };
     if size < size_of::<T>() || size > MAX_STRUCT {
-        return Err(invalid(format!(
-            "struct_size of {what} must be at least {}, as its _INIT macro sets it; got {size}",
-            size_of::<T>()
-        )));
+        return Err(wrong_size(what, size_of::<T>(), size));
     }
     // SAFETY: at least this large, by its own word.
     Ok(unsafe { given.read() })
+}
+
+#[cold]
+fn no_struct(what: &str, given: *const c_void) -> Error {
+    invalid(if given.is_null() {
+        format!("the {what} is NULL")
+    } else {
+        format!("an {what} cannot be at {given:p}, which is not aligned")
+    })
+}
+
+#[cold]
+fn wrong_size(what: &str, least: usize, size: usize) -> Error {
+    invalid(format!(
+        "struct_size of {what} must be at least {least}, as its _INIT macro sets it; got {size}"
+    ))
 }
 
 /// Seconds from C, where `ISR_NEVER` (infinity) is never.
