@@ -1,11 +1,16 @@
 //! A page kept by the one who was answered with it, so that the same question needs no look-up.
 
+use std::sync::Arc;
+
 use crate::answer::{Answer, CacheWord};
 use crate::cache::Cache;
 use crate::clock::Time;
+use crate::engine::Engine;
 use crate::fork;
 use crate::http::same_head_until;
 use crate::page::Page;
+use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::window::Window;
 
 /// The page of a hit, kept by a door under the request target that it answered. It keeps the page in memory, also beyond
 /// `max_bytes`: keep few, and let go of those that answer no more.
@@ -14,9 +19,23 @@ pub struct Kept {
     page: Page,
     /// A child of a fork has nothing in its store.
     process: u32,
-    /// In `from..until` the answer has the same age and the same head.
+    /// In `from..until` the answer has the same age and the same head, and needs no closer look at its age.
     from: Time,
     until: Time,
+}
+
+/// The generation of a window at which a kept answer was found to stand; for
+/// [`hit_same_in`](Cache::hit_same_in), one for each kept answer.
+#[derive(Debug)]
+pub struct Stood(AtomicU64);
+
+/// No generation, which has 32 bits.
+const NEVER: u64 = u64::MAX;
+
+impl Default for Stood {
+    fn default() -> Stood {
+        Stood(AtomicU64::new(NEVER))
+    }
 }
 
 impl Kept {
@@ -28,6 +47,19 @@ impl Kept {
     /// Whether the page has left the store for good, so that there is no use in keeping it.
     pub fn is_gone(&self) -> bool {
         self.process != fork::generation() || self.page.place().is_gone()
+    }
+
+    /// Whether it is as it was when it was found to stand at the present generation; counts as a hit then.
+    #[inline]
+    fn stands_in(&self, window: &Window, stood: &Stood) -> bool {
+        let stands = stood.0.load(Ordering::Relaxed) == window.generation().into()
+            && self.process == fork::generation()
+            && (self.from..self.until).contains(&window.clock().now());
+        if stands {
+            self.mark();
+            window.count_hit();
+        }
+        stands
     }
 
     /// Marks the page as used, for who gives its answer again by a [`Window`](crate::Window): what is not used is evicted.
@@ -42,11 +74,12 @@ impl Answer {
         let is_hit = self.word == CacheWord::Hit && self.stored;
         is_hit.then(|| {
             self.page.place().keep();
+            let until = same_head_until(self.page.generated(), self.page.revalidate(), self.now);
             Kept {
                 page: self.page.clone(),
                 process: fork::generation(),
                 from: self.now,
-                until: same_head_until(self.page.generated(), self.page.revalidate(), self.now),
+                until: until.min(self.page.look_after()),
             }
         })
     }
@@ -70,6 +103,25 @@ impl Cache {
     pub fn hit_same(&self, kept: &Kept) -> bool {
         kept.process == fork::generation()
             && self.present().is_some_and(|e| e.hit_between(&kept.page, kept.from, kept.until))
+    }
+
+    /// As [`hit_same`](Cache::hit_same), for a caller that has a window of this cache: nothing but the time is looked at where
+    /// nothing has happened since the answer was found to stand. One thread at a time for each window.
+    #[inline]
+    pub fn hit_same_in(&self, window: &Window, kept: &Kept, stood: &Stood) -> bool {
+        kept.stands_in(window, stood) || self.look_in(window, kept, stood)
+    }
+
+    fn look_in(&self, window: &Window, kept: &Kept, stood: &Stood) -> bool {
+        // Before it is looked: what happens from here on is another generation.
+        let generation = window.generation();
+        let is_same = self.hit_same(kept);
+        // Other processes say in the directory what they have done: it must be looked at each time.
+        let may_stand = |e: &Arc<Engine>| e.store.is_none() && window.is_of(&e.windows);
+        if is_same && self.present().is_some_and(may_stand) {
+            stood.0.store(generation.into(), Ordering::Relaxed);
+        }
+        is_same
     }
 
     /// How many pages have left the memory, for newer ones or for good. Who keeps pages looks for those that are gone when it
