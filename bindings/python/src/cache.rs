@@ -75,10 +75,13 @@ impl Cache {
         let core = if blocks { self.blocking(py, "cache.aget(...)")? } else { self.core()? };
         // Such an answer may be given again.
         let text = path.cast::<PyString>().ok().filter(|_| asked.is_plain());
-        if let Some(text) = text
-            && let Some(hit) = self.recent.hit(core, text)?
-        {
-            return Ok(Some(hit));
+        if let Some(text) = text {
+            if let Some(hit) = self.recent.hit(core, text)? {
+                return Ok(Some(hit));
+            }
+            if let Some(hit) = core.hit(&Request::new(path_text(path)?)) {
+                return self.recent.keep(core, text, hit).map(Some);
+            }
         }
         let Asked { variant, draft, prefetch } = asked;
         let wanted = Wanted { draft, prefetch, ..Wanted::new(py, path, variant)? };
@@ -504,7 +507,7 @@ impl Cache {
 
     /// In a child of a fork: what the parent was answered is none of its own.
     fn _forget(&self, py: Python<'_>) {
-        self.recent.clear(py);
+        self.recent.forget(py);
     }
 
     fn _close(&self, py: Python<'_>, timeout: &Bound<'_, PyAny>) -> PyResult<bool> {

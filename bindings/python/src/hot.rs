@@ -13,7 +13,6 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use crate::cache::{Asked, Cache};
 use crate::guard::guard;
 use crate::lookups::Lookups;
-use crate::page::Answer;
 
 /// Puts the functions of this file into the package's class, which is a subclass of the native one; gives the methods that
 /// they stand before. Into the subclass, since the interpreter's fast way of a call is for instances of the method's own class.
@@ -119,23 +118,16 @@ unsafe fn hit<const BLOCKS: bool>(
         Borrowed::from_ptr(py, slf).cast_unchecked::<Cache>()
     };
     let Some((core, recent)) = cache.get().recent_hits(BLOCKS) else { return ptr::null_mut() };
-    // SAFETY: `path` is live. With keys of this very class a look-up runs no code of Python, so that it raises nothing, and
-    // what it finds stays in the dict until the GIL is let go of.
+    // SAFETY: `path` is live, and nothing runs before the answer is owned.
     unsafe {
-        if ffi::PyUnicode_CheckExact(path) == 0 {
-            return ptr::null_mut();
+        match recent.find(Borrowed::from_ptr(cache.py(), path)) {
+            Some(found) if found.get().given().is_same_hit(core) => {
+                let found = found.as_ptr();
+                ffi::Py_INCREF(found);
+                found
+            }
+            _ => ptr::null_mut(),
         }
-        let found = ffi::PyDict_GetItemWithError(recent.answers().as_ptr(), path);
-        if found.is_null() {
-            return ptr::null_mut();
-        }
-        // The dict has answers alone.
-        let answer = Borrowed::from_ptr(cache.py(), found).cast_unchecked::<Answer>();
-        if !answer.get().is_same_hit(core) {
-            return ptr::null_mut();
-        }
-        ffi::Py_INCREF(found);
-        found
     }
 }
 
