@@ -74,15 +74,15 @@ impl Answer {
         let is_hit = self.word == CacheWord::Hit && self.stored;
         is_hit.then(|| {
             self.page.place().keep();
-            let until = same_head_until(self.page.generated(), self.page.revalidate(), self.now);
-            Kept {
-                page: self.page.clone(),
-                process: fork::generation(),
-                from: self.now,
-                until: until.min(self.page.look_after()),
-            }
+            let (page, process) = (self.page.clone(), fork::generation());
+            Kept { until: same_until(&page, self.now), page, process, from: self.now }
         })
     }
+}
+
+/// For how long the answer of this time has the same age and head, and needs no closer look.
+fn same_until(page: &Page, now: Time) -> Time {
+    same_head_until(page.generated(), page.revalidate(), now).min(page.look_after())
 }
 
 impl Cache {
@@ -95,6 +95,20 @@ impl Cache {
             return None;
         }
         self.present()?.hit_again(&kept.page)
+    }
+
+    /// As [`hit_kept`](Cache::hit_kept) for a caller that has the kept answer itself, and lets it grow older: where it is a hit
+    /// again, both become what they would be now, `kept` that of `answer` as before.
+    pub fn hit_older(&self, kept: &mut Kept, answer: &mut Answer) -> bool {
+        if kept.process != fork::generation() {
+            return false;
+        }
+        let now = self.present().and_then(|engine| engine.kept_hit(&kept.page, |_| true));
+        if let Some(now) = now {
+            (kept.from, kept.until) = (now, same_until(&kept.page, now));
+            answer.now = now;
+        }
+        now.is_some()
     }
 
     /// As [`hit_kept`](Cache::hit_kept) for a caller that has the kept answer itself: whether the request would be answered

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use isr_core::{Answer, Cache, Kept, Stood, Window};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyMemoryView;
+use pyo3::types::{PyDict, PyMemoryView};
 
 use crate::made::{Made, Room};
 
@@ -53,20 +53,20 @@ impl Given {
         self.again.as_ref().is_none_or(|again| again.kept.is_gone())
     }
 
-    /// Becomes that of a later hit of the same page; gives what was made of it before.
-    fn renew(&mut self, core: Answer, kept: Kept, room: &Arc<Room>) -> Option<Made> {
+    /// Becomes the answer at the present time, if it is a hit again; then gives what was made of it before.
+    fn grow_older(&mut self, cache: &Cache) -> Option<Option<Py<PyDict>>> {
         let again = self.again.as_mut()?;
-        again.kept = kept;
-        again.stood = Stood::default();
-        self.core = core;
-        Some(std::mem::replace(&mut again.made, Made::new(room.clone())))
+        cache.hit_older(&mut again.kept, &mut self.core).then(|| {
+            again.stood = Stood::default();
+            again.made.take()
+        })
     }
 }
 
 /// What changes only while nobody looks at it. All who look hold the GIL, and a reference to the object that it lies in.
 pub struct Still(UnsafeCell<Given>);
 
-// SAFETY: it is read, and changed by `renew` alone, by the thread that holds the GIL; what is in it may go to any thread.
+// SAFETY: it is read, and changed by `grow_older` alone, by the thread that holds the GIL; what is in it may go to any thread.
 unsafe impl Sync for Still {}
 
 impl Still {
@@ -80,14 +80,14 @@ impl Still {
         unsafe { &*self.0.get() }
     }
 
-    /// Becomes the answer of a later hit of the same page.
+    /// Becomes the answer at the present time, if it is a hit again; whether it is.
     ///
     /// # Safety
     /// The caller holds the GIL and the only reference to the object, and nothing that `get` gave.
-    pub unsafe fn renew(&self, core: Answer, kept: Kept, room: &Arc<Room>) {
-        // SAFETY: as above; what is dropped inside is the core's.
-        let before = unsafe { &mut *self.0.get() }.renew(core, kept, room);
-        // Objects of Python, when nothing here is borrowed any more.
-        drop(before);
+    pub unsafe fn grow_older(&self, cache: &Cache) -> bool {
+        // SAFETY: as above.
+        let before = unsafe { &mut *self.0.get() }.grow_older(cache);
+        // Objects of Python are let go of when nothing here is borrowed any more.
+        before.is_some()
     }
 }

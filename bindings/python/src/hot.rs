@@ -13,6 +13,8 @@ use pyo3::types::{PyDict, PyString, PyTuple, PyType};
 use crate::cache::{Asked, Cache};
 use crate::guard::guard;
 use crate::lookups::Lookups;
+use crate::page::Answer;
+use crate::recent::Recent;
 
 /// Puts the functions of this file into the package's class, which is a subclass of the native one; gives the methods that
 /// they stand before. Into the subclass, since the interpreter's fast way of a call is for instances of the method's own class.
@@ -120,15 +122,36 @@ unsafe fn hit<const BLOCKS: bool>(
     let Some((core, recent)) = cache.get().recent_hits(BLOCKS) else { return ptr::null_mut() };
     // SAFETY: `path` is live, and nothing runs before the answer is owned.
     unsafe {
-        match recent.find(Borrowed::from_ptr(cache.py(), path)) {
-            Some(found) if found.get().given().is_same_hit(core) => {
-                let found = found.as_ptr();
-                ffi::Py_INCREF(found);
-                found
-            }
-            _ => ptr::null_mut(),
+        let Some(found) = recent.find(Borrowed::from_ptr(cache.py(), path)) else {
+            return ptr::null_mut();
+        };
+        if found.get().given().is_same_hit(core) {
+            let found = found.as_ptr();
+            ffi::Py_INCREF(found);
+            return found;
         }
+        older(core, recent, found)
     }
+}
+
+/// The answer with the age that it has now, where it is a hit again and nobody else has it.
+///
+/// # Safety
+/// The answer is in the dict.
+#[cold]
+unsafe fn older(
+    core: &isr_core::Cache,
+    recent: &Recent,
+    found: Borrowed<'_, '_, Answer>,
+) -> *mut ffi::PyObject {
+    // SAFETY: nothing of it is borrowed.
+    if !unsafe { Answer::grow_older(found, core) } {
+        return ptr::null_mut();
+    }
+    let found = found.to_owned();
+    // What is not let go of now is looked at another time.
+    let _ = recent.tidy(found.py(), core);
+    found.into_ptr()
 }
 
 /// # Safety

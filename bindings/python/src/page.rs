@@ -4,7 +4,7 @@ use std::ffi::{c_int, c_void};
 use std::sync::Arc;
 
 use isr_core::http::Conditions;
-use isr_core::{Kept, Window};
+use isr_core::{Cache, Kept, Window};
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -146,13 +146,14 @@ impl Answer {
         self.given.get()
     }
 
-    /// Becomes the answer of a later hit of the same page.
+    /// Becomes the answer at the present time, where it is a hit again and nobody but the caller has it; whether it has.
     ///
     /// # Safety
-    /// As [`Still::renew`].
-    pub(crate) unsafe fn renew(&self, core: isr_core::Answer, kept: Kept, room: &Arc<Room>) {
-        // SAFETY: as above.
-        unsafe { self.given.renew(core, kept, room) };
+    /// The caller uses nothing that `given` gave.
+    #[inline]
+    pub(crate) unsafe fn grow_older(slf: Borrowed<'_, '_, Answer>, cache: &Cache) -> bool {
+        // SAFETY: the object is live, and the thread holds the GIL and is the only one that has it.
+        unsafe { ffi::Py_REFCNT(slf.as_ptr()) == 1 && slf.get().given.grow_older(cache) }
     }
 
     fn core(&self) -> &isr_core::Answer {

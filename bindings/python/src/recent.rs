@@ -82,26 +82,17 @@ impl Recent {
         core: &Cache,
         path: &Bound<'py, PyString>,
     ) -> PyResult<Option<Bound<'py, Answer>>> {
-        // SAFETY: nothing runs before it is owned.
-        let Some(found) = (unsafe { self.find(path.as_any().as_borrowed()) }) else {
-            return Ok(None);
-        };
-        if found.get().given().is_same_hit(core) {
-            return Ok(Some(found.to_owned()));
+        // SAFETY: nothing runs before it is owned or not used any more.
+        unsafe {
+            let Some(found) = self.find(path.as_any().as_borrowed()) else { return Ok(None) };
+            if found.get().given().is_same_hit(core) || Answer::grow_older(found, core) {
+                return Ok(Some(found.to_owned()));
+            }
+            if let Some(answer) = found.get().given().hit_again(core) {
+                return self.keep(core, path, answer).map(Some);
+            }
         }
-        let Some(answer) = found.get().given().hit_again(core) else {
-            self.answers.bind(path.py()).del_item(path)?;
-            return Ok(None);
-        };
-        // SAFETY: the object is live, and the thread attached.
-        let is_alone = unsafe { ffi::Py_REFCNT(found.as_ptr()) } == 1;
-        let kept = answer.keep().filter(|_| is_alone);
-        let Some(kept) = kept else { return self.keep(core, path, answer).map(Some) };
-        // SAFETY: the dict has the only reference, and nothing else is borrowed.
-        unsafe { found.get().renew(answer, kept, &self.room) };
-        let found = found.to_owned();
-        self.tidy(path.py(), core)?;
-        Ok(Some(found))
+        self.answers.bind(path.py()).del_item(path).map(|()| None)
     }
 
     /// Makes the answer to a path an object and keeps it, in place of the one before. Not the answer to a subclass of `str`,
