@@ -7,10 +7,10 @@ use isr_core::Error;
 use isr_core::http::{Conditions, Head};
 
 use crate::answer::isr_answer;
-use crate::guard;
 use crate::handle::{Owned, get, handle, open, release};
 use crate::status::isr_status;
 use crate::types::{self, Out, isr_bytes, isr_field, isr_str};
+use crate::{given, guard};
 
 /// The parts of a request that choose among 200, 304 and the encodings. Start from `ISR_CONDITIONS_INIT`.
 ///
@@ -66,8 +66,8 @@ pub unsafe extern "C" fn isr_answer_head(
         };
         // SAFETY: a live handle, checked above. The value does not move, is not changed, and lives as long as `owner`, so that
         // the borrow may be stretched over the life of the struct that holds both.
-        let value: &'static _ = unsafe { get(owner.as_ptr()) }?;
-        let head = value.answer.head(&conditions);
+        let answer: &'static _ = unsafe { given::read(owner.as_ptr()) }?;
+        let head = answer.head(&conditions);
         out.write(open(HeadValue { head, _answer: owner }));
         Ok(())
     })
