@@ -258,6 +258,11 @@ impl Cache {
         guard(|| self.ask(path, Asked { variant, draft, prefetch }, false))
     }
 
+    /// What `libisr.asgi` has made of the answer to such a request, if that is given again.
+    fn _asgi_made<'py>(&self, scope: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        guard(|| crate::asgi::made(self.core()?, &self.recent, scope))
+    }
+
     #[pyo3(signature = (event_loop, path, variant, draft, prefetch))]
     fn _get_then(
         &self,
