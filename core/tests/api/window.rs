@@ -54,28 +54,31 @@ fn site() -> (Cache, ManualClock) {
     (cache, clock)
 }
 
+type End = (&'static str, fn(&Cache, &ManualClock));
+
+/// What ends a hit.
+const ENDS: [End; 9] = [
+    ("time", |_, clock| clock.advance(secs(61.0))),
+    ("a clock set back", |_, clock| clock.set_wall(Time::from_nanos(1))),
+    ("a tag", |cache, _| cache.revalidate_tag(&["all"], TagOptions::default()).unwrap()),
+    ("a soft tag", |cache, _| {
+        let soft = TagOptions { soft: true, ..TagOptions::default() };
+        cache.revalidate_tag(&["all"], soft).unwrap();
+    }),
+    ("a path", |cache, _| assert!(cache.revalidate_path(&["/1"], None).unwrap())),
+    ("its removal", |cache, _| cache.remove(&["/1"]).unwrap()),
+    ("a newer page", |cache, _| {
+        drop(cache.regenerate(&Request::new("/1"), false).unwrap());
+    }),
+    ("a route that may match its path", |cache, _| {
+        cache.add_route("/1", revalidate(60.0), echo()).unwrap();
+    }),
+    ("the close", |cache, _| assert!(cache.close(PATIENCE))),
+];
+
 #[test]
 fn whatever_ends_a_hit_is_seen_by_the_very_next_look() {
-    type End = (&'static str, fn(&Cache, &ManualClock));
-    let ends: [End; 9] = [
-        ("time", |_, clock| clock.advance(secs(61.0))),
-        ("a clock set back", |_, clock| clock.set_wall(Time::from_nanos(1))),
-        ("a tag", |cache, _| cache.revalidate_tag(&["all"], TagOptions::default()).unwrap()),
-        ("a soft tag", |cache, _| {
-            let soft = TagOptions { soft: true, ..TagOptions::default() };
-            cache.revalidate_tag(&["all"], soft).unwrap();
-        }),
-        ("a path", |cache, _| assert!(cache.revalidate_path(&["/1"], None).unwrap())),
-        ("its removal", |cache, _| cache.remove(&["/1"]).unwrap()),
-        ("a newer page", |cache, _| {
-            drop(cache.regenerate(&Request::new("/1"), false).unwrap());
-        }),
-        ("a route that may match its path", |cache, _| {
-            cache.add_route("/1", revalidate(60.0), echo()).unwrap();
-        }),
-        ("the close", |cache, _| assert!(cache.close(PATIENCE))),
-    ];
-    for (what, end) in ends {
+    for (what, end) in ENDS {
         let (cache, clock) = site();
         let mut door = Door::new(&cache, "/1");
         assert!(!door.sees(), "not before it has asked");
@@ -86,6 +89,51 @@ fn whatever_ends_a_hit_is_seen_by_the_very_next_look() {
         assert!(!door.sees(), "{what}");
         assert!(door.asks().is_none(), "{what}");
     }
+}
+
+#[test]
+fn a_kept_answer_stands_until_the_very_next_look_after_its_end() {
+    for (what, end) in ENDS {
+        let (cache, clock) = site();
+        let (door, stood) = (Door::new(&cache, "/1"), Stood::default());
+        let same = || cache.hit_same_in(&door.window, &door.kept, &stood);
+        let before = cache.stats().hits;
+        assert!(same() && same() && same());
+        assert_eq!(cache.stats().hits, before + 3, "each one counts");
+        end(&cache, &clock);
+        assert!(!same(), "{what}");
+        assert!(!same(), "{what}");
+    }
+}
+
+#[test]
+fn a_kept_answer_grows_older_in_place() {
+    let (cache, clock) = site();
+    let (window, stood) = (cache.window(), Stood::default());
+    get(&cache, "/1").unwrap();
+    let mut answer = get(&cache, "/1").unwrap();
+    let mut kept = answer.keep().expect("a hit");
+    for age in 1..60 {
+        assert!(cache.hit_same_in(&window, &kept, &stood));
+        clock.advance(secs(1.0));
+        assert!(!cache.hit_same_in(&window, &kept, &stood), "its age has changed");
+        assert!(cache.hit_older(&mut kept, &mut answer));
+        assert_eq!((answer.age_secs(), answer.cache()), (age, CacheWord::Hit));
+    }
+    clock.advance(secs(2.0));
+    assert!(!cache.hit_older(&mut kept, &mut answer), "stale");
+    assert_eq!(answer.age_secs(), 59);
+}
+
+#[test]
+fn by_a_window_of_another_cache_a_page_is_looked_at_each_time() {
+    let (cache, _) = site();
+    let (other, _) = site();
+    let (door, stood) = (Door::new(&cache, "/1"), Stood::default());
+    let elsewhere = other.window();
+    assert!(cache.hit_same_in(&elsewhere, &door.kept, &stood));
+    cache.remove(&["/1"]).unwrap();
+    assert!(!cache.hit_same_in(&elsewhere, &door.kept, &stood));
 }
 
 #[test]

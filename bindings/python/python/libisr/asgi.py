@@ -49,7 +49,7 @@ class ISR:
         # As `_send_made`, without a coroutine more.
         status, headers, body = made
         await send({"type": "http.response.start", "status": status, "headers": list(headers)})
-        await send({"type": "http.response.body", "body": body})
+        return await send({"type": "http.response.body", "body": body})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers what is not known from before."""
@@ -95,7 +95,7 @@ class ISR:
         if made is None:
             made = _make(answer, method, none_match, accept_encoding)
             answer._keep_made(key, made, len(made[2]))
-        await _send_made(send, made)
+        return await _send_made(send, made)
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._fallback is not None:
