@@ -40,15 +40,16 @@ class ISR:
         self._fallback = fallback
         self._variant = variant
         self._draft = draft
-        self._asks_plainly = variant is None and draft is None
+        asks_plainly = variant is None and draft is None
+        self._known: Callable[[Scope], Made | None] = cache._asgi_made if asks_plainly else _nothing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        made: Made | None = self._cache._asgi_made(scope) if self._asks_plainly else None
+        made = self._known(scope)
         if made is None:
             return await self._answer(scope, receive, send)
         # As `_send_made`, without a coroutine more.
         status, headers, body = made
-        await send({"type": "http.response.start", "status": status, "headers": list(headers)})
+        await send({"type": "http.response.start", "status": status, "headers": [*headers]})
         return await send({"type": "http.response.body", "body": body})
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -109,6 +110,10 @@ class ISR:
 Made: TypeAlias = tuple[int, tuple[tuple[bytes, bytes], ...], bytes]
 
 
+def _nothing(scope: Scope) -> None:
+    """Of a request that must be looked at closer."""
+
+
 def _make(answer: Answer, method: str, none_match: bytes | None, accept_encoding: bytes | None) -> Made:
     """Status, headers and body to send."""
     head = answer.head(method, _text(none_match), _text(accept_encoding))
@@ -121,7 +126,7 @@ def _make(answer: Answer, method: str, none_match: bytes | None, accept_encoding
 async def _send_made(send: Send, made: Made) -> None:
     status, headers, body = made
     # The list is the receiver's own: middlewares change it.
-    await send({"type": "http.response.start", "status": status, "headers": list(headers)})
+    await send({"type": "http.response.start", "status": status, "headers": [*headers]})
     await send({"type": "http.response.body", "body": body})
 
 
