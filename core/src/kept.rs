@@ -1,7 +1,5 @@
 //! A page kept by the one who was answered with it, so that the same question needs no look-up.
 
-use std::sync::Arc;
-
 use crate::answer::{Answer, CacheWord};
 use crate::cache::Cache;
 use crate::clock::Time;
@@ -35,6 +33,15 @@ const NEVER: u64 = u64::MAX;
 impl Default for Stood {
     fn default() -> Stood {
         Stood(AtomicU64::new(NEVER))
+    }
+}
+
+impl Stood {
+    fn at(&self, generation: u32, window: &Window, engine: &Engine) {
+        // Other processes say in the directory what they have done: it must be looked at each time.
+        if engine.store.is_none() && window.is_of(&engine.windows) {
+            self.0.store(generation.into(), Ordering::Relaxed);
+        }
     }
 }
 
@@ -97,16 +104,26 @@ impl Cache {
         self.present()?.hit_again(&kept.page)
     }
 
-    /// As [`hit_kept`](Cache::hit_kept) for a caller that has the kept answer itself, and lets it grow older: where it is a hit
-    /// again, both become what they would be now, `kept` that of `answer` as before.
-    pub fn hit_older(&self, kept: &mut Kept, answer: &mut Answer) -> bool {
+    /// As [`hit_same_in`](Cache::hit_same_in) for a caller that lets the kept answer grow older: where it is a hit again, both
+    /// become what they would be now, `kept` that of `answer` as before.
+    pub fn hit_older_in(
+        &self,
+        window: &Window,
+        kept: &mut Kept,
+        stood: &Stood,
+        answer: &mut Answer,
+    ) -> bool {
         if kept.process != fork::generation() {
             return false;
         }
-        let now = self.present().and_then(|engine| engine.kept_hit(&kept.page, |_| true));
+        // Before it is looked: what happens from here on is another generation.
+        let generation = window.generation();
+        let Some(engine) = self.present() else { return false };
+        let now = engine.kept_hit(&kept.page, |_| true);
         if let Some(now) = now {
             (kept.from, kept.until) = (now, same_until(&kept.page, now));
             answer.now = now;
+            stood.at(generation, window, engine);
         }
         now.is_some()
     }
@@ -130,10 +147,8 @@ impl Cache {
         // Before it is looked: what happens from here on is another generation.
         let generation = window.generation();
         let is_same = self.hit_same(kept);
-        // Other processes say in the directory what they have done: it must be looked at each time.
-        let may_stand = |e: &Arc<Engine>| e.store.is_none() && window.is_of(&e.windows);
-        if is_same && self.present().is_some_and(may_stand) {
-            stood.0.store(generation.into(), Ordering::Relaxed);
+        if is_same && let Some(engine) = self.present() {
+            stood.at(generation, window, engine);
         }
         is_same
     }

@@ -55,11 +55,8 @@ impl Given {
 
     /// Becomes the answer at the present time, if it is a hit again; then gives what was made of it before.
     fn grow_older(&mut self, cache: &Cache) -> Option<Option<Py<PyDict>>> {
-        let again = self.again.as_mut()?;
-        cache.hit_older(&mut again.kept, &mut self.core).then(|| {
-            again.stood = Stood::default();
-            again.made.take()
-        })
+        let Again { window, stood, kept, made, .. } = self.again.as_mut()?;
+        cache.hit_older_in(window, kept, stood, &mut self.core).then(|| made.take())
     }
 }
 

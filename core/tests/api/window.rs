@@ -117,11 +117,11 @@ fn a_kept_answer_grows_older_in_place() {
         assert!(cache.hit_same_in(&window, &kept, &stood));
         clock.advance(secs(1.0));
         assert!(!cache.hit_same_in(&window, &kept, &stood), "its age has changed");
-        assert!(cache.hit_older(&mut kept, &mut answer));
+        assert!(cache.hit_older_in(&window, &mut kept, &stood, &mut answer));
         assert_eq!((answer.age_secs(), answer.cache()), (age, CacheWord::Hit));
     }
     clock.advance(secs(2.0));
-    assert!(!cache.hit_older(&mut kept, &mut answer), "stale");
+    assert!(!cache.hit_older_in(&window, &mut kept, &stood, &mut answer), "stale");
     assert_eq!(answer.age_secs(), 59);
 }
 
