@@ -75,8 +75,9 @@ def goals(results):
     for kind in ("same", "fresh"):
         value = ratio(results.find("node", kind, "libisr"), results.find("node", kind, "lru-cache"))
         found.append(most(f"Node, {kind} strings: libisr ÷ lru-cache with ttl", 0.75, value))
-    value = ratio(results.find("python", "same", "libisr"), results.find("python", "same", "functools"))
-    found.append(most("Python: libisr ÷ functools.lru_cache", 0.8, value))
+    for kind in ("same", "fresh"):
+        value = ratio(results.find("python", kind, "libisr"), results.find("python", kind, "functools"))
+        found.append(most(f"Python, {kind} strings: libisr ÷ functools.lru_cache", 0.8, value))
     for language, goal in (("C", 1.08), ("Node", 1.05), ("Python", 1.10)):
         value = ratio(results.find("http", f"{language}:", ", libisr"), results.find("http", f"{language}:", "limit"))
         found.append(most(f"HTTP, {language}: libisr ÷ limit", goal, value))

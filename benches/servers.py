@@ -130,6 +130,10 @@ def start_all(stack, skip):
         "node:http, lru-cache": ("Node", ["node", str(BENCHES / "node/server.mjs"), "lru-cache"]),
         "ASGI on uvicorn, libisr": ("Python", [sys.executable, str(BENCHES / "python/server.py"), "libisr"]),
         "limit: ASGI on uvicorn, constant": ("Python", [sys.executable, str(BENCHES / "python/server.py"), "limit"]),
+        "ASGI on uvicorn, constant, as many headers": (
+            "Python",
+            [sys.executable, str(BENCHES / "python/server.py"), "as-many-headers"],
+        ),
     }
     servers = {}
 

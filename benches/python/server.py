@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""A page of 10 KB for every path, by ASGI on uvicorn: `server.py limit|libisr`. Prints its port."""
+"""A page of 10 KB for every path, by ASGI on uvicorn: `server.py limit|as-many-headers|libisr`. Prints its port."""
 
 import socket
 import sys
@@ -18,8 +18,24 @@ START = {
 END = {"type": "http.response.body", "body": BODY}
 
 
+# What a stored page is sent with, all of it constant: uvicorn takes its time for each header.
+SAME_HEADERS = [
+    *START["headers"],
+    (b"cache-control", b"s-maxage=31536000"),
+    (b"etag", b'"0bbccd47483750b1cb763e2ccd065fab"'),
+    (b"age", b"10"),
+    (b"cache-status", b"libisr; hit"),
+    (b"x-isr-cache", b"HIT"),
+]
+
+
 async def limit(scope, receive, send):
     await send(START)
+    await send(END)
+
+
+async def as_many_headers(scope, receive, send):
+    await send({**START, "headers": SAME_HEADERS})
     await send(END)
 
 
@@ -30,7 +46,7 @@ def with_libisr():
 
 
 def main():
-    app = {"limit": lambda: limit, "libisr": with_libisr}[sys.argv[1]]()
+    app = {"limit": lambda: limit, "as-many-headers": lambda: as_many_headers, "libisr": with_libisr}[sys.argv[1]]()
     listener = socket.create_server(("127.0.0.1", 0))
     print(listener.getsockname()[1], flush=True)
     config = uvicorn.Config(app, log_level="warning", access_log=False, lifespan="off")

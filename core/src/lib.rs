@@ -45,7 +45,7 @@ pub use cache::{
 pub use clock::{Clock, ManualClock, Time};
 pub use data::{DataAnswer, DataDone, DataOptions, LoadJob, Loader};
 pub use error::{Error, ErrorKind, OnTrouble, target_utf8, utf8};
-pub use kept::Kept;
+pub use kept::{Kept, Stood};
 pub use lifetime::Lifetime;
 pub use options::{OptionValue, Options, RouteOptions};
 pub use page::{Page, PageResult};

@@ -97,6 +97,28 @@ impl Window {
         self.words.lost.store(0, Ordering::Relaxed);
         self.words.let_go.store(0, Ordering::Relaxed);
     }
+
+    #[inline]
+    pub(crate) fn generation(&self) -> u32 {
+        self.words.generation.load(Ordering::Acquire)
+    }
+
+    #[inline]
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.windows.clock
+    }
+
+    #[inline]
+    pub(crate) fn is_of(&self, windows: &Arc<Windows>) -> bool {
+        Arc::ptr_eq(&self.windows, windows)
+    }
+
+    /// By the one thread that counts here.
+    #[inline]
+    pub(crate) fn count_hit(&self) {
+        let hits = f64::from_bits(self.words.hits.load(Ordering::Relaxed)) + 1.0;
+        self.words.hits.store(hits.to_bits(), Ordering::Relaxed);
+    }
 }
 
 impl Drop for Window {
@@ -119,7 +141,7 @@ impl Cache {
     /// `None` also for a window of another process or cache.
     pub fn hit_in(&self, window: &Window, kept: &Kept) -> Option<(Answer, Seen)> {
         let engine = self.present()?;
-        if !Arc::ptr_eq(&engine.windows, &window.windows) {
+        if !window.is_of(&engine.windows) {
             return None;
         }
         let answer = self.hit_kept(kept)?;

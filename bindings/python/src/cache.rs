@@ -75,10 +75,13 @@ impl Cache {
         let core = if blocks { self.blocking(py, "cache.aget(...)")? } else { self.core()? };
         // Such an answer may be given again.
         let text = path.cast::<PyString>().ok().filter(|_| asked.is_plain());
-        if let Some(text) = text
-            && let Some(hit) = self.recent.hit(core, text)?
-        {
-            return Ok(Some(hit));
+        if let Some(text) = text {
+            if let Some(hit) = self.recent.hit(core, text)? {
+                return Ok(Some(hit));
+            }
+            if let Some(hit) = core.hit(&Request::new(path_text(path)?)) {
+                return self.recent.keep(core, text, hit).map(Some);
+            }
         }
         let Asked { variant, draft, prefetch } = asked;
         let wanted = Wanted { draft, prefetch, ..Wanted::new(py, path, variant)? };
@@ -253,6 +256,11 @@ impl Cache {
         #[pyo3(from_py_with = arg::prefetch)] prefetch: bool,
     ) -> PyResult<Option<Bound<'py, Answer>>> {
         guard(|| self.ask(path, Asked { variant, draft, prefetch }, false))
+    }
+
+    /// What `libisr.asgi` has made of the answer to such a request, if that is given again.
+    fn _asgi_made<'py>(&self, scope: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        guard(|| crate::asgi::made(self.core()?, &self.recent, scope))
     }
 
     #[pyo3(signature = (event_loop, path, variant, draft, prefetch))]
@@ -504,7 +512,7 @@ impl Cache {
 
     /// In a child of a fork: what the parent was answered is none of its own.
     fn _forget(&self, py: Python<'_>) {
-        self.recent.clear(py);
+        self.recent.forget(py);
     }
 
     fn _close(&self, py: Python<'_>, timeout: &Bound<'_, PyAny>) -> PyResult<bool> {

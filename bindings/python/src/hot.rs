@@ -14,6 +14,7 @@ use crate::cache::{Asked, Cache};
 use crate::guard::guard;
 use crate::lookups::Lookups;
 use crate::page::Answer;
+use crate::recent::Recent;
 
 /// Puts the functions of this file into the package's class, which is a subclass of the native one; gives the methods that
 /// they stand before. Into the subclass, since the interpreter's fast way of a call is for instances of the method's own class.
@@ -119,24 +120,38 @@ unsafe fn hit<const BLOCKS: bool>(
         Borrowed::from_ptr(py, slf).cast_unchecked::<Cache>()
     };
     let Some((core, recent)) = cache.get().recent_hits(BLOCKS) else { return ptr::null_mut() };
-    // SAFETY: `path` is live. With keys of this very class a look-up runs no code of Python, so that it raises nothing, and
-    // what it finds stays in the dict until the GIL is let go of.
+    // SAFETY: `path` is live, and nothing runs before the answer is owned.
     unsafe {
-        if ffi::PyUnicode_CheckExact(path) == 0 {
+        let Some(found) = recent.find(Borrowed::from_ptr(cache.py(), path)) else {
             return ptr::null_mut();
+        };
+        if found.get().given().is_same_hit(core) {
+            let found = found.as_ptr();
+            ffi::Py_INCREF(found);
+            return found;
         }
-        let found = ffi::PyDict_GetItemWithError(recent.answers().as_ptr(), path);
-        if found.is_null() {
-            return ptr::null_mut();
-        }
-        // The dict has answers alone.
-        let answer = Borrowed::from_ptr(cache.py(), found).cast_unchecked::<Answer>();
-        if !answer.get().is_same_hit(core) {
-            return ptr::null_mut();
-        }
-        ffi::Py_INCREF(found);
-        found
+        older(core, recent, found)
     }
+}
+
+/// The answer with the age that it has now, where it is a hit again and nobody else has it.
+///
+/// # Safety
+/// The answer is in the dict.
+#[cold]
+unsafe fn older(
+    core: &isr_core::Cache,
+    recent: &Recent,
+    found: Borrowed<'_, '_, Answer>,
+) -> *mut ffi::PyObject {
+    // SAFETY: nothing of it is borrowed.
+    if !unsafe { Answer::grow_older(found, core) } {
+        return ptr::null_mut();
+    }
+    let found = found.to_owned();
+    // What is not let go of now is looked at another time.
+    let _ = recent.tidy(found.py(), core);
+    found.into_ptr()
 }
 
 /// # Safety

@@ -2,6 +2,8 @@
 //!
 //! The public API is the package `libisr` (folder `python/libisr`); this is its extension module `libisr._libisr`.
 
+mod again;
+mod asgi;
 mod bridge;
 mod cache;
 mod clock;

@@ -7,6 +7,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyMapping, PyType};
 
+use crate::asgi::Names;
 use crate::page::Slice;
 
 pub struct Lookups {
@@ -22,6 +23,7 @@ pub struct Lookups {
     /// `get` and `try_get` of the cache before which `hot` stands.
     pub get: Py<PyAny>,
     pub try_get: Py<PyAny>,
+    pub scope: Names,
 }
 
 impl Lookups {
@@ -44,6 +46,7 @@ impl Lookups {
             current: crate::job::current(py)?.getattr("get")?.unbind(),
             get,
             try_get,
+            scope: Names::new(py),
         })
     }
 

@@ -51,6 +51,13 @@ impl Made {
         Made { all: PyOnceLock::new(), room, taken: AtomicI64::new(0) }
     }
 
+    /// Lets go of everything, which is given.
+    pub fn take(&mut self) -> Option<Py<PyDict>> {
+        let all = self.all.take()?;
+        self.room.left.fetch_add(std::mem::take(self.taken.get_mut()), Ordering::Relaxed);
+        Some(all)
+    }
+
     pub fn get<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
         self.all.get(key.py()).map_or(Ok(None), |all| all.bind(key.py()).get_item(key))
     }

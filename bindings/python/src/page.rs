@@ -4,18 +4,18 @@ use std::ffi::{c_int, c_void};
 use std::sync::Arc;
 
 use isr_core::http::Conditions;
-use isr_core::{Cache, Kept};
+use isr_core::{Cache, Kept, Window};
 use pyo3::exceptions::PyBufferError;
 use pyo3::ffi;
 use pyo3::prelude::*;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyMemoryView, PyString};
 
+use crate::again::{Again, Given, Still};
 use crate::convert::text;
 use crate::errors::{invalid, wrong_type};
 use crate::guard::guard;
 use crate::lookups::Lookups;
-use crate::made::{Made, Room};
+use crate::made::Room;
 
 /// A stored response: immutable, readable from any thread, alive as long as this object or a view of its body.
 #[pyclass(frozen, module = "libisr")]
@@ -123,44 +123,45 @@ unsafe fn fill(
 /// An answer to a request: a page, and how it came about.
 #[pyclass(frozen, module = "libisr")]
 pub struct Answer {
-    pub(crate) core: isr_core::Answer,
-    /// Of a hit that may be given again.
-    again: Option<Again>,
-}
-
-/// What serves the hits after this one.
-struct Again {
-    kept: Kept,
-    made: Made,
-    /// Given again where nobody else has it.
-    body: PyOnceLock<Py<PyMemoryView>>,
+    given: Still,
 }
 
 impl Answer {
     pub(crate) fn new(core: isr_core::Answer) -> Answer {
-        Answer { core, again: None }
+        Answer { given: Still::new(Given { again: None, core }) }
     }
 
     /// That of a hit that may be given again.
-    pub(crate) fn of_hit(core: isr_core::Answer, kept: Kept, room: &Arc<Room>) -> Answer {
-        let again = Again { kept, made: Made::new(room.clone()), body: PyOnceLock::new() };
-        Answer { core, again: Some(again) }
+    pub(crate) fn of_hit(
+        core: isr_core::Answer,
+        kept: Kept,
+        window: Arc<Window>,
+        room: &Arc<Room>,
+    ) -> Answer {
+        Answer { given: Still::new(Given::of_hit(core, kept, window, room)) }
     }
 
-    /// Whether what it answered would be answered just so now; counts as a hit then.
     #[inline]
-    pub(crate) fn is_same_hit(&self, cache: &Cache) -> bool {
-        self.again.as_ref().is_some_and(|again| cache.hit_same(&again.kept))
+    pub(crate) fn given(&self) -> &Given {
+        self.given.get()
     }
 
-    /// The answer at the present time, if it is a hit again.
-    pub(crate) fn hit_again(&self, cache: &Cache) -> Option<isr_core::Answer> {
-        cache.hit_kept(&self.again.as_ref()?.kept)
+    /// Becomes the answer at the present time, where it is a hit again and nobody but the caller has it; whether it has.
+    ///
+    /// # Safety
+    /// The caller uses nothing that `given` gave.
+    #[inline]
+    pub(crate) unsafe fn grow_older(slf: Borrowed<'_, '_, Answer>, cache: &Cache) -> bool {
+        // SAFETY: the object is live, and the thread holds the GIL and is the only one that has it.
+        unsafe { ffi::Py_REFCNT(slf.as_ptr()) == 1 && slf.get().given.grow_older(cache) }
     }
 
-    /// Whether its page has left the store.
-    pub(crate) fn is_gone(&self) -> bool {
-        self.again.as_ref().is_none_or(|again| again.kept.is_gone())
+    fn core(&self) -> &isr_core::Answer {
+        &self.given().core
+    }
+
+    fn again(&self) -> Option<&Again> {
+        self.given().again.as_ref()
     }
 }
 
@@ -169,31 +170,31 @@ impl Answer {
     /// How it came about: "hit", "stale", "miss", "revalidated", "stale-error" or "bypass".
     #[getter]
     fn cache<'py>(&self, py: Python<'py>) -> Bound<'py, PyString> {
-        PyString::intern(py, self.core.cache().name())
+        PyString::intern(py, self.core().cache().name())
     }
 
     /// The page.
     #[getter]
     fn page(&self) -> Page {
-        Page { core: self.core.page().clone() }
+        Page { core: self.core().page().clone() }
     }
 
     /// Whole seconds since the page was generated, at the time of the answer.
     #[getter]
     fn age(&self) -> u64 {
-        self.core.age_secs()
+        self.core().age_secs()
     }
 
     /// The page's HTTP status.
     #[getter]
     fn status(&self) -> u16 {
-        self.core.page().status()
+        self.core().page().status()
     }
 
     /// The page's body as a memoryview, without a copy; it keeps the page alive.
     #[getter]
     fn body<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyMemoryView>> {
-        let kept = self.again.as_ref().and_then(|again| again.body.get(py));
+        let kept = self.again().and_then(|again| again.body.get(py));
         // Who had it may have released it: then it has no length.
         if let Some(view) = kept.map(|view| view.bind(py))
             && is_alone(view)
@@ -202,7 +203,7 @@ impl Answer {
             return Ok(view.clone());
         }
         let view = PyMemoryView::from(Bound::new(py, self.page())?.as_any())?;
-        if let Some(again) = &self.again {
+        if let Some(again) = self.again() {
             // Where there is one already, it stays.
             let _ = again.body.set(py, view.clone().unbind());
         }
@@ -211,7 +212,7 @@ impl Answer {
 
     /// What a door has made of this answer for such a request, if it was kept.
     fn _made<'py>(&self, key: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        guard(|| self.again.as_ref().map_or(Ok(None), |again| again.made.get(key)))
+        guard(|| self.again().map_or(Ok(None), |again| again.made.get(key)))
     }
 
     /// Keeps what a door has made of this answer, as long as that is given and there is room. `size` is that of its body.
@@ -221,13 +222,13 @@ impl Answer {
         made: &Bound<'_, PyAny>,
         size: usize,
     ) -> PyResult<()> {
-        guard(|| self.again.as_ref().map_or(Ok(()), |again| again.made.keep(key, made, size)))
+        guard(|| self.again().map_or(Ok(()), |again| again.made.keep(key, made, size)))
     }
 
     /// The render's own header fields, names in lower case. What a client is sent is `head`.
     #[getter]
     fn headers(&self) -> Vec<(&str, &str)> {
-        self.core.page().headers().collect()
+        self.core().page().headers().collect()
     }
 
     /// Status, headers and body to send for a request with these headers.
@@ -254,7 +255,7 @@ impl Answer {
             let if_none_match = if_none_match.map(|v| text("if_none_match", v)).transpose()?;
             let accept_encoding =
                 accept_encoding.map(|v| text("accept_encoding", v)).transpose()?;
-            let core = &slf.get().core;
+            let core = slf.get().core();
             let head = core.head(&Conditions { is_head, if_none_match, accept_encoding });
             let body = Slice {
                 start: head.body.as_ptr(),
@@ -268,13 +269,13 @@ impl Answer {
     }
 
     fn __repr__(&self) -> String {
-        let page = self.core.page();
+        let page = self.core().page();
         format!(
             "<libisr.Answer {} {:?} {} age={} {} bytes>",
-            self.core.cache().name(),
+            self.core().cache().name(),
             page.path(),
             page.status(),
-            self.core.age_secs(),
+            self.core().age_secs(),
             page.body().len()
         )
     }

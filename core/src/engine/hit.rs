@@ -33,7 +33,7 @@ impl Engine {
 
     /// Counts a hit of a page that is kept, where it is one at a time that will do: that time.
     #[inline(always)]
-    fn kept_hit(&self, page: &Page, will_do: impl Fn(Time) -> bool) -> Option<Time> {
+    pub(crate) fn kept_hit(&self, page: &Page, will_do: impl Fn(Time) -> bool) -> Option<Time> {
         if page.place().is_gone() {
             return None;
         }

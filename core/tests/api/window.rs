@@ -63,6 +63,51 @@ fn whatever_ends_a_hit_is_seen_by_the_very_next_look() {
 }
 
 #[test]
+fn a_kept_answer_stands_until_the_very_next_look_after_its_end() {
+    for (what, end) in ENDS {
+        let (cache, clock) = site();
+        let (door, stood) = (Door::new(&cache, "/1"), Stood::default());
+        let same = || cache.hit_same_in(&door.window, &door.kept, &stood);
+        let before = cache.stats().hits;
+        assert!(same() && same() && same());
+        assert_eq!(cache.stats().hits, before + 3, "each one counts");
+        end(&cache, &clock);
+        assert!(!same(), "{what}");
+        assert!(!same(), "{what}");
+    }
+}
+
+#[test]
+fn a_kept_answer_grows_older_in_place() {
+    let (cache, clock) = site();
+    let (window, stood) = (cache.window(), Stood::default());
+    get(&cache, "/1").unwrap();
+    let mut answer = get(&cache, "/1").unwrap();
+    let mut kept = answer.keep().expect("a hit");
+    for age in 1..60 {
+        assert!(cache.hit_same_in(&window, &kept, &stood));
+        clock.advance(secs(1.0));
+        assert!(!cache.hit_same_in(&window, &kept, &stood), "its age has changed");
+        assert!(cache.hit_older_in(&window, &mut kept, &stood, &mut answer));
+        assert_eq!((answer.age_secs(), answer.cache()), (age, CacheWord::Hit));
+    }
+    clock.advance(secs(2.0));
+    assert!(!cache.hit_older_in(&window, &mut kept, &stood, &mut answer), "stale");
+    assert_eq!(answer.age_secs(), 59);
+}
+
+#[test]
+fn by_a_window_of_another_cache_a_page_is_looked_at_each_time() {
+    let (cache, _) = site();
+    let (other, _) = site();
+    let (door, stood) = (Door::new(&cache, "/1"), Stood::default());
+    let elsewhere = other.window();
+    assert!(cache.hit_same_in(&elsewhere, &door.kept, &stood));
+    cache.remove(&["/1"]).unwrap();
+    assert!(!cache.hit_same_in(&elsewhere, &door.kept, &stood));
+}
+
+#[test]
 fn what_does_not_touch_the_page_costs_one_question() {
     let (cache, _) = site();
     let mut door = Door::new(&cache, "/1");

@@ -116,7 +116,10 @@ class Cache(_libisr._Cache):
 
         Cancelling the await leaves the render alone.
         """
-        answer = self.try_get(path, variant=variant, draft=draft, prefetch=prefetch)
+        if variant is None and draft is False and prefetch is False:
+            answer = self.try_get(path)
+        else:
+            answer = self.try_get(path, variant=variant, draft=draft, prefetch=prefetch)
         return await self._aget(path, variant, draft, prefetch) if answer is None else answer
 
     async def _aget(self, path: str, variant: Mapping[str, str] | None, draft: bool, prefetch: bool) -> Answer:

@@ -200,6 +200,7 @@ class _Cache:
     ) -> Answer | None:
         """The answer of `get` where that needs no waiting, else None; starts nothing then. Never blocks."""
 
+    def _asgi_made(self, scope: object) -> Any: ...
     def _get_then(
         self, event_loop: AbstractEventLoop, path: str, variant: _Variant, draft: bool, prefetch: bool
     ) -> _Later: ...

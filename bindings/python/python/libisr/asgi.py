@@ -40,8 +40,20 @@ class ISR:
         self._fallback = fallback
         self._variant = variant
         self._draft = draft
+        asks_plainly = variant is None and draft is None
+        self._known: Callable[[Scope], Made | None] = cache._asgi_made if asks_plainly else _nothing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        made = self._known(scope)
+        if made is None:
+            return await self._answer(scope, receive, send)
+        # As `_send_made`, without a coroutine more.
+        status, headers, body = made
+        await send({"type": "http.response.start", "status": status, "headers": [*headers]})
+        return await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers what is not known from before."""
         if scope["type"] != "http":
             return await self._other(scope, receive, send)
         method: str = scope["method"]
@@ -77,15 +89,14 @@ class ISR:
                 accept_encoding = value if accept_encoding is None else accept_encoding + b", " + value
             elif name == b"if-none-match":
                 none_match = value if none_match is None else none_match + b", " + value
-        key = ("asgi", method, none_match, accept_encoding)
+        # By this key the native `_asgi_made` finds it.
+        is_plain = none_match is None and accept_encoding is None
+        key = method if is_plain else ("asgi", method, none_match, accept_encoding)
         made = answer._made(key)
         if made is None:
             made = _make(answer, method, none_match, accept_encoding)
             answer._keep_made(key, made, len(made[2]))
-        status, headers, body = made
-        # The list is the receiver's own: middlewares change it.
-        await send({"type": "http.response.start", "status": status, "headers": list(headers)})
-        return await send({"type": "http.response.body", "body": body})
+        return await _send_made(send, made)
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._fallback is not None:
@@ -99,6 +110,10 @@ class ISR:
 Made: TypeAlias = tuple[int, tuple[tuple[bytes, bytes], ...], bytes]
 
 
+def _nothing(scope: Scope) -> None:
+    """Of a request that must be looked at closer."""
+
+
 def _make(answer: Answer, method: str, none_match: bytes | None, accept_encoding: bytes | None) -> Made:
     """Status, headers and body to send."""
     head = answer.head(method, _text(none_match), _text(accept_encoding))
@@ -106,6 +121,13 @@ def _make(answer: Answer, method: str, none_match: bytes | None, accept_encoding
     if head.status != 304:
         headers.append((b"content-length", b"%d" % head.content_length))
     return head.status, tuple(headers), bytes(head.body)
+
+
+async def _send_made(send: Send, made: Made) -> None:
+    status, headers, body = made
+    # The list is the receiver's own: middlewares change it.
+    await send({"type": "http.response.start", "status": status, "headers": [*headers]})
+    await send({"type": "http.response.body", "body": body})
 
 
 def _text(value: bytes | None) -> str | None:
