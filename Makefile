@@ -103,7 +103,8 @@ worker: build/.apt
 # Root alone can do all of it; what is left out says why. A third of the moments to be killed at: `make test-crash` has them all.
 test-machine: worker ## Processes that share a directory, killed at system calls and at random; damage and trouble
 	cd tests/machine && LIBISR_WORKER=$(CURDIR)/$(WORKER) LIBISR_CRASH_STEP=3 python3 -m unittest \
-	    test_shared test_one_render test_damage test_trouble test_crash crash_points
+	    test_shared test_one_render test_damage_pages test_damage_at_rest test_damage_running \
+	    test_clocks_and_restart test_trouble test_crash crash_points
 
 .PHONY: test-crash
 test-crash: worker ## Killed at every system call, then the long kill loop (ARGS='--rounds 20 --seconds 30'; --help)

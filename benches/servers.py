@@ -160,7 +160,7 @@ def start_all(stack, skip):
         command = [*program, "start", "-H", "127.0.0.1", "-p", str(port)]
         add("Next.js, pages", "Node", command, port=port, cwd=folder, env=environment)
     else:
-        skip("Next.js, pages", "not installed: npm ci --prefix benches/next")
+        skip("Next.js, pages", "not installed: npm install --prefix benches/next")
     return servers
 
 

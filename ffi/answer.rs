@@ -1,57 +1,17 @@
 //! What a request gets: a page, and how it came about.
 
 use std::ffi::{CStr, c_char};
-use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
 
-use isr_core::{Answer, CacheWord, State};
+use isr_core::{CacheWord, State};
 
-use crate::guard;
-use crate::handle::{Owned, acquire, get, handle, open, release};
+use crate::handle::{acquire, release};
 use crate::page::isr_page;
 use crate::status::isr_status;
+use crate::{given, guard};
 
 /// An answer to a request. Immutable and counted; it keeps its page alive.
 pub struct isr_answer {
     _opaque: (),
-}
-handle!(isr_answer, AnswerValue, b"isranswr");
-
-pub(crate) struct AnswerValue {
-    pub(crate) answer: Answer,
-    /// Made when it is asked for; null before. A lock in its place could be taken for good in a forked child.
-    page: AtomicPtr<isr_page>,
-}
-
-impl AnswerValue {
-    fn page(&self) -> *const isr_page {
-        let there = self.page.load(Ordering::Acquire);
-        if !there.is_null() {
-            return there;
-        }
-        let made = Owned::new(self.answer.page().clone());
-        let set = self.page.compare_exchange(
-            ptr::null_mut(),
-            made.as_ptr(),
-            Ordering::AcqRel,
-            Ordering::Acquire,
-        );
-        match set {
-            Ok(_) => made.into_ptr(),
-            Err(other) => other,
-        }
-    }
-}
-
-impl Drop for AnswerValue {
-    fn drop(&mut self) {
-        // SAFETY: NULL, or the reference that `page` put here.
-        let _ = unsafe { release(*self.page.get_mut()) };
-    }
-}
-
-pub(crate) fn new(answer: Answer) -> *mut isr_answer {
-    open(AnswerValue { answer, page: AtomicPtr::new(ptr::null_mut()) })
 }
 
 /// How an answer came about.
@@ -161,10 +121,8 @@ pub unsafe extern "C" fn isr_answer_unref(answer: *mut isr_answer) -> isr_status
 /// Threads: any.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn isr_answer_page(answer: *const isr_answer) -> *const isr_page {
-    guard::value(std::ptr::null(), || {
-        // SAFETY: the header demands NULL or a live handle.
-        Ok(unsafe { get(answer) }?.page())
-    })
+    // SAFETY: the header demands NULL or a live handle.
+    guard::value(std::ptr::null(), || unsafe { given::page_of(answer) })
 }
 
 /// How the answer came about.
@@ -173,7 +131,7 @@ pub unsafe extern "C" fn isr_answer_page(answer: *const isr_answer) -> *const is
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn isr_answer_cache(answer: *const isr_answer) -> isr_cache_word {
     // SAFETY: the header demands NULL or a live handle.
-    guard::value(isr_cache_word::None, || Ok(unsafe { get(answer) }?.answer.cache().into()))
+    guard::value(isr_cache_word::None, || Ok(unsafe { given::read(answer) }?.cache().into()))
 }
 
 /// Whole seconds since the page was generated, at the time of the answer.
@@ -182,7 +140,7 @@ pub unsafe extern "C" fn isr_answer_cache(answer: *const isr_answer) -> isr_cach
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn isr_answer_age(answer: *const isr_answer) -> u64 {
     // SAFETY: the header demands NULL or a live handle.
-    guard::value(0, || Ok(unsafe { get(answer) }?.answer.age_secs()))
+    guard::value(0, || Ok(unsafe { given::read(answer) }?.age_secs()))
 }
 
 #[cfg(test)]

@@ -4,15 +4,15 @@ use std::ffi::c_void;
 
 use isr_core::{Answer, Error};
 
-use crate::answer::{self, isr_answer, isr_state};
+use crate::answer::{isr_answer, isr_state};
 use crate::cache::isr_cache;
 use crate::callback::{UserData, isr_free_fn};
-use crate::guard;
-use crate::handle::{get, open};
+use crate::handle::get;
 use crate::page::isr_page;
-use crate::request::{Read, isr_request};
+use crate::request::{self, Read, isr_request};
 use crate::status::{invalid, isr_status, tell};
 use crate::types::Out;
+use crate::{given, guard};
 
 /// Called once with an answer: at once on the asking thread where no waiting is needed, else on the thread that ends the render: one
 /// of the cache, or one that finishes a job, closes the cache or moves a manual clock.
@@ -43,8 +43,13 @@ pub unsafe extern "C" fn isr_get(
         // SAFETY: the header demands NULL or a live handle.
         let cache = unsafe { get(cache) }?;
         // SAFETY: the header demands NULL or an initialised struct.
+        if let Some(hit) = unsafe { request::hit(cache, request) }? {
+            out.write(given::answer(hit));
+            return Ok(());
+        }
+        // SAFETY: as above.
         let request = unsafe { Read::new(request) }?;
-        out.write(answer::new(cache.get(&request.as_core())?));
+        out.write(given::answer(cache.get(&request.as_core())?));
         Ok(())
     })
 }
@@ -64,6 +69,11 @@ pub unsafe extern "C" fn isr_try_get(
         // SAFETY: the header demands NULL or a live handle.
         let cache = unsafe { get(cache) }?;
         // SAFETY: the header demands NULL or an initialised struct.
+        if let Some(hit) = unsafe { request::hit(cache, request) }? {
+            out.write(given::answer(hit));
+            return Ok(());
+        }
+        // SAFETY: as above.
         let request = unsafe { Read::new(request) }?;
         out.write(or_null(cache.try_get(&request.as_core())?));
         Ok(())
@@ -125,7 +135,9 @@ pub unsafe extern "C" fn isr_peek(
         let request = unsafe { Read::new(request) }?;
         let request = request.as_core();
         let peek = cache.peek(request.path, request.variant)?;
-        let page = || peek.page().map_or(std::ptr::null_mut(), |page| open(page.clone()));
+        let page = || {
+            peek.page().map_or(std::ptr::null_mut(), |page| given::page(page.clone()).into_ptr())
+        };
         out_page.into_iter().for_each(|out| out.write(page()));
         out_age.into_iter().for_each(|out| out.write(peek.age_secs()));
         out_state.write(peek.state().into());
@@ -186,7 +198,7 @@ pub unsafe extern "C" fn isr_regenerate_async(
 }
 
 fn or_null(answer: Option<Answer>) -> *mut isr_answer {
-    answer.map_or(std::ptr::null_mut(), answer::new)
+    answer.map_or(std::ptr::null_mut(), given::answer)
 }
 
 /// A completion callback that has not been called.

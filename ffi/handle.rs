@@ -19,7 +19,16 @@ pub(crate) trait Handle: 'static {
     const MAGIC: u64;
     /// For messages.
     const NAME: &'static str;
+
+    /// Keeps the memory of a freed handle for a while, so that a late use finds [`DEAD`] and not another object.
+    ///
+    /// # Safety
+    /// A shell whose value was moved out and whose magic word is [`DEAD`], from where handles of this type are made.
+    unsafe fn bury(shell: *mut Shell<Self::Value>);
 }
+
+/// A handle in memory of its own, made by [`open`].
+pub(crate) trait Alone: Handle {}
 
 macro_rules! handle {
     ($name:ident, $value:ty, $magic:literal) => {
@@ -27,30 +36,57 @@ macro_rules! handle {
             type Value = $value;
             const MAGIC: u64 = u64::from_le_bytes(*$magic);
             const NAME: &'static str = stringify!($name);
+
+            unsafe fn bury(shell: *mut crate::handle::Shell<$value>) {
+                // SAFETY: made by `open`.
+                crate::handle::bury(unsafe { Box::from_raw(shell) });
+            }
         }
+
+        impl crate::handle::Alone for $name {}
     };
 }
 pub(crate) use handle;
 
-/// What a handle points to. `magic` comes first and stays readable for a while after the end; see [`bury`].
+/// What a handle points to. `magic` comes first and stays readable for a while after the end; see [`Handle::bury`].
 #[repr(C)]
-struct Shell<T> {
+pub(crate) struct Shell<T> {
     magic: AtomicU64,
     count: AtomicUsize,
     value: UnsafeCell<MaybeUninit<T>>,
 }
 
 /// The magic word of a handle that was freed.
-const DEAD: u64 = u64::from_le_bytes(*b"isrdead!");
+pub(crate) const DEAD: u64 = u64::from_le_bytes(*b"isrdead!");
+
+impl<T> Shell<T> {
+    /// One without a value.
+    pub(crate) const fn dead() -> Shell<T> {
+        Shell {
+            magic: AtomicU64::new(DEAD),
+            count: AtomicUsize::new(0),
+            value: UnsafeCell::new(MaybeUninit::uninit()),
+        }
+    }
+
+    /// Makes a dead one a handle with one reference.
+    #[inline]
+    pub(crate) fn revive<H: Handle<Value = T>>(&mut self, value: T) {
+        self.value.get_mut().write(value);
+        *self.count.get_mut() = 1;
+        *self.magic.get_mut() = H::MAGIC;
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.magic.load(Ordering::Relaxed) == DEAD
+    }
+}
 
 /// A new handle with one reference.
-pub(crate) fn open<H: Handle>(value: H::Value) -> *mut H {
-    let shell = Shell {
-        magic: AtomicU64::new(H::MAGIC),
-        count: AtomicUsize::new(1),
-        value: UnsafeCell::new(MaybeUninit::new(value)),
-    };
-    Box::into_raw(Box::new(shell)).cast::<H>()
+pub(crate) fn open<H: Alone>(value: H::Value) -> *mut H {
+    let mut shell = Box::new(Shell::dead());
+    shell.revive::<H>(value);
+    Box::into_raw(shell).cast::<H>()
 }
 
 /// Checks a handle that came from C.
@@ -109,7 +145,8 @@ pub(crate) unsafe fn release<H: Handle>(handle: *const H) -> Result<(), Error> {
     }
     // SAFETY: the caller's promise.
     let live = unsafe { shell(handle) }?;
-    if live.count.fetch_sub(1, Ordering::AcqRel) == 1 {
+    // Who has the only reference shares it with nobody, so that the count needs no change.
+    if live.count.load(Ordering::Acquire) == 1 || live.count.fetch_sub(1, Ordering::AcqRel) == 1 {
         // SAFETY: that was the last reference, so that nobody else reaches the value.
         drop(unsafe { end(handle) });
     }
@@ -132,12 +169,14 @@ pub(crate) unsafe fn take<H: Handle>(handle: *mut H) -> Result<H::Value, Error> 
 /// # Safety
 /// The handle lives, and nobody else uses it any more.
 unsafe fn end<H: Handle>(handle: *const H) -> H::Value {
-    // SAFETY: made by `Box::into_raw` in `open`, and not ended before.
-    let shell = unsafe { Box::from_raw(handle.cast_mut().cast::<Shell<H::Value>>()) };
-    shell.magic.store(DEAD, Ordering::Release);
-    // SAFETY: a live shell holds a value; the magic word keeps everybody from reading it again.
-    let value = unsafe { (*shell.value.get()).assume_init_read() };
-    bury(shell);
+    let shell = handle.cast_mut().cast::<Shell<H::Value>>();
+    // SAFETY: it lives, and a live shell holds a value; the magic word keeps everybody from reading it again.
+    let value = unsafe {
+        (*shell).magic.store(DEAD, Ordering::Release);
+        (*(*shell).value.get()).assume_init_read()
+    };
+    // SAFETY: just ended, and of this type.
+    unsafe { H::bury(shell) };
     value
 }
 
@@ -145,7 +184,7 @@ unsafe fn end<H: Handle>(handle: *const H) -> H::Value {
 const GRAVES: usize = 64;
 const OLD_GRAVES: usize = 512;
 
-type Grave = Box<dyn Any + Send>;
+pub(crate) type Grave = Box<dyn Any + Send>;
 
 /// The shells that a thread freed. One of its own for each thread, so that hits do not meet at a lock.
 struct Graveyard(VecDeque<Grave>);
@@ -154,20 +193,24 @@ static OLD: Mutex<VecDeque<Grave>> = Mutex::new(VecDeque::new());
 
 impl Drop for Graveyard {
     fn drop(&mut self) {
-        // Where it is not free the memory goes at once. In a forked child it may never be.
-        let Ok(mut old) = OLD.try_lock() else { return };
-        old.extend(self.0.drain(..));
-        let too_many = old.len().saturating_sub(OLD_GRAVES);
-        old.drain(..too_many);
+        keep_old(self.0.drain(..));
     }
+}
+
+/// Keeps what a thread that ends had freed.
+pub(crate) fn keep_old(graves: impl Iterator<Item = Grave>) {
+    // Where it is not free the memory goes at once. In a forked child it may never be.
+    let Ok(mut old) = OLD.try_lock() else { return };
+    old.extend(graves);
+    let too_many = old.len().saturating_sub(OLD_GRAVES);
+    old.drain(..too_many);
 }
 
 thread_local! {
     static GRAVEYARD: RefCell<Graveyard> = const { RefCell::new(Graveyard(VecDeque::new())) };
 }
 
-/// Keeps the memory of a freed handle for a while, so that a late use finds `DEAD` and not another object.
-fn bury<T: Send + 'static>(shell: Box<Shell<T>>) {
+pub(crate) fn bury<T: Send + 'static>(shell: Box<Shell<T>>) {
     // While the thread is being torn down there is no graveyard; the memory goes at once.
     let _ = GRAVEYARD.try_with(|graves| {
         let graves = &mut graves.borrow_mut().0;
@@ -187,8 +230,19 @@ unsafe impl<H: Handle> Send for Owned<H> {}
 unsafe impl<H: Handle> Sync for Owned<H> {}
 
 impl<H: Handle> Owned<H> {
-    pub(crate) fn new(value: H::Value) -> Owned<H> {
+    pub(crate) fn new(value: H::Value) -> Owned<H>
+    where
+        H: Alone,
+    {
         Owned(open(value))
+    }
+
+    /// Takes over a reference.
+    ///
+    /// # Safety
+    /// A live handle; nobody else gives this reference back.
+    pub(crate) unsafe fn from_ptr(handle: *mut H) -> Owned<H> {
+        Owned(handle)
     }
 
     /// Another reference to a handle that came from C.

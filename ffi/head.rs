@@ -7,10 +7,10 @@ use isr_core::Error;
 use isr_core::http::{Conditions, Head};
 
 use crate::answer::isr_answer;
-use crate::guard;
 use crate::handle::{Owned, get, handle, open, release};
 use crate::status::isr_status;
 use crate::types::{self, Out, isr_bytes, isr_field, isr_str};
+use crate::{given, guard};
 
 /// The parts of a request that choose among 200, 304 and the encodings. Start from `ISR_CONDITIONS_INIT`.
 ///
@@ -37,9 +37,54 @@ pub struct isr_head {
 handle!(isr_head, HeadValue, b"isr-head");
 
 pub(crate) struct HeadValue {
-    // Borrows from `answer`; fields are dropped in this order.
-    head: Head<'static>,
+    status: u16,
+    /// Views of `texts`.
+    fields: Vec<isr_field>,
+    /// Names and values, each followed by a zero.
+    _texts: Vec<u8>,
+    /// A view of the answer's page.
+    body: isr_bytes,
+    content_length: usize,
     _answer: Owned<isr_answer>,
+}
+
+impl HeadValue {
+    fn new(head: &Head<'_>, answer: Owned<isr_answer>) -> HeadValue {
+        let texts = || head.headers.iter().flat_map(|(name, value)| [&**name, &**value]);
+        let mut bytes = Vec::with_capacity(texts().map(|text| text.len() + 1).sum());
+        for text in texts() {
+            bytes.extend_from_slice(text.as_bytes());
+            bytes.push(0);
+        }
+        let mut rest = &*bytes;
+        let mut next = |len: usize| {
+            let (text, behind) = rest.split_at(len);
+            rest = &behind[1..];
+            isr_str { data: text.as_ptr().cast(), len }
+        };
+        let fields = head
+            .headers
+            .iter()
+            .map(|(name, value)| isr_field { name: next(name.len()), value: next(value.len()) })
+            .collect();
+        HeadValue {
+            status: head.status,
+            fields,
+            _texts: bytes,
+            body: isr_bytes::of(head.body),
+            content_length: head.content_length,
+            _answer: answer,
+        }
+    }
+
+    fn header(&self, name: &str) -> Option<isr_str> {
+        let is_it = |field: &&isr_field| {
+            // SAFETY: a view of `texts`.
+            let its = unsafe { types::bytes("name", field.name.data.cast(), field.name.len) };
+            its.is_ok_and(|its| its == name.as_bytes())
+        };
+        self.fields.iter().find(is_it).map(|field| field.value)
+    }
 }
 
 /// Status, headers and body to send for this request. `conditions`: NULL for a plain GET.
@@ -64,11 +109,9 @@ pub unsafe extern "C" fn isr_answer_head(
             if_none_match: if_none_match.as_deref(),
             accept_encoding: accept_encoding.as_deref(),
         };
-        // SAFETY: a live handle, checked above. The value does not move, is not changed, and lives as long as `owner`, so that
-        // the borrow may be stretched over the life of the struct that holds both.
-        let value: &'static _ = unsafe { get(owner.as_ptr()) }?;
-        let head = value.answer.head(&conditions);
-        out.write(open(HeadValue { head, _answer: owner }));
+        // SAFETY: a live handle, checked above.
+        let head = unsafe { given::read(owner.as_ptr()) }?.head(&conditions);
+        out.write(open(HeadValue::new(&head, owner)));
         Ok(())
     })
 }
@@ -79,7 +122,7 @@ pub unsafe extern "C" fn isr_answer_head(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn isr_head_status(head: *const isr_head) -> u16 {
     // SAFETY: the header demands NULL or a live handle.
-    guard::value(0, || Ok(unsafe { get(head) }?.head.status))
+    guard::value(0, || Ok(unsafe { get(head) }?.status))
 }
 
 /// How many header fields to send: all but `content-length` and `date`, which are the server's.
@@ -88,10 +131,11 @@ pub unsafe extern "C" fn isr_head_status(head: *const isr_head) -> u16 {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn isr_head_header_count(head: *const isr_head) -> usize {
     // SAFETY: the header demands NULL or a live handle.
-    guard::value(0, || Ok(unsafe { get(head) }?.head.headers.len()))
+    guard::value(0, || Ok(unsafe { get(head) }?.fields.len()))
 }
 
-/// The header field at `index`, its name in lower case; empty beyond the last.
+/// The header field at `index`, its name in lower case; empty beyond the last. A zero follows each text of a head, so that `data` is
+/// one that C knows the end of.
 ///
 /// Ownership: borrowed from the head. Threads: any.
 #[unsafe(no_mangle)]
@@ -99,12 +143,11 @@ pub unsafe extern "C" fn isr_head_header_at(head: *const isr_head, index: usize)
     guard::value(isr_field::NONE, || {
         // SAFETY: the header demands NULL or a live handle.
         let head = unsafe { get(head) }?;
-        let (name, value) = types::at("header", head.head.headers.iter(), index)?;
-        Ok(isr_field::of(name, value))
+        types::at("header", head.fields.iter(), index).copied()
     })
 }
 
-/// The first header of this lower-case name; `{NULL, 0}` where there is none.
+/// The first header of this lower-case name; `{NULL, 0}` where there is none. A zero follows the text.
 ///
 /// Ownership: borrowed from the head. Threads: any.
 #[unsafe(no_mangle)]
@@ -114,9 +157,7 @@ pub unsafe extern "C" fn isr_head_header(head: *const isr_head, name: *const c_c
         let head = unsafe { get(head) }?;
         // SAFETY: the header demands NULL or a NUL-terminated text.
         let name = unsafe { types::name("name", name) }?;
-        let found: Option<&(Cow<'_, str>, Cow<'_, str>)> =
-            head.head.headers.iter().find(|h| h.0 == name);
-        Ok(found.map_or(isr_str::NONE, |h| isr_str::of(&h.1)))
+        Ok(head.header(name).unwrap_or(isr_str::NONE))
     })
 }
 
@@ -126,7 +167,7 @@ pub unsafe extern "C" fn isr_head_header(head: *const isr_head, name: *const c_c
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn isr_head_body(head: *const isr_head) -> isr_bytes {
     // SAFETY: the header demands NULL or a live handle.
-    guard::value(isr_bytes::NONE, || Ok(isr_bytes::of(unsafe { get(head) }?.head.body)))
+    guard::value(isr_bytes::NONE, || Ok(unsafe { get(head) }?.body))
 }
 
 /// The value for `content-length`: that of the body, also for HEAD; 0 for 304.
@@ -135,7 +176,7 @@ pub unsafe extern "C" fn isr_head_body(head: *const isr_head) -> isr_bytes {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn isr_head_content_length(head: *const isr_head) -> usize {
     // SAFETY: the header demands NULL or a live handle.
-    guard::value(0, || Ok(unsafe { get(head) }?.head.content_length))
+    guard::value(0, || Ok(unsafe { get(head) }?.content_length))
 }
 
 /// Frees the head. NULL is fine.

@@ -39,6 +39,7 @@ mod context;
 mod data;
 mod draft;
 mod get;
+mod given;
 mod guard;
 mod handle;
 mod head;

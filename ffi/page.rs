@@ -2,10 +2,11 @@
 
 use std::ffi::c_char;
 
-use isr_core::Page;
+use isr_core::{Error, Page};
 
+use crate::given::Given;
 use crate::guard;
-use crate::handle::{acquire, get, handle, release};
+use crate::handle::{self, acquire, release};
 use crate::status::isr_status;
 use crate::types::{self, isr_bytes, isr_field, isr_str, seconds};
 
@@ -13,7 +14,15 @@ use crate::types::{self, isr_bytes, isr_field, isr_str, seconds};
 pub struct isr_page {
     _opaque: (),
 }
-handle!(isr_page, Page, b"isr-page");
+
+/// What is behind a page's handle.
+///
+/// # Safety
+/// As for [`handle::get`].
+unsafe fn get<'a>(page: *const isr_page) -> Result<&'a Page, Error> {
+    // SAFETY: the caller's promise.
+    unsafe { handle::get(page) }.map(Given::page)
+}
 
 /// Adds a reference and gives the page back; NULL for a wrong handle.
 ///

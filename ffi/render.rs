@@ -8,7 +8,6 @@ use isr_core::{Context, Error, ErrorKind, Reason, RenderJob, Renderer, WeakCache
 use crate::answer::name_of;
 use crate::callback::UserData;
 use crate::context::isr_context;
-use crate::guard;
 use crate::handle::{Owned, acquire, get, handle, release};
 use crate::lock::locked;
 use crate::named::Named;
@@ -16,6 +15,7 @@ use crate::page::isr_page;
 use crate::result::{self, isr_result};
 use crate::status::{aside, isr_status};
 use crate::types::{self, Out, isr_str};
+use crate::{given, guard};
 
 /// Renders one page: finish `job` with `isr_render_complete` or `isr_render_fail`, inside the call or later.
 ///
@@ -117,7 +117,7 @@ impl Job {
             variant: Named::of_variant(job.variant()),
             reason: job.reason(),
             draft: job.is_draft(),
-            previous: job.previous().map(|page| Owned::new(page.clone())),
+            previous: job.previous().map(|page| given::page(page.clone())),
             open: Mutex::new(Some(job)),
         }
     }

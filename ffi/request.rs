@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use isr_core::{Context, Error, ErrorKind, Request, Variant};
+use isr_core::{Answer, Cache, Context, Error, ErrorKind, Request, Variant};
 
 use crate::context::isr_context;
 use crate::handle;
@@ -30,6 +30,24 @@ pub struct isr_request {
     /// The render or load from which the request comes (`isr_render_context`, `isr_load_context`). NULL: that of the calling
     /// thread, if it is in one.
     pub within: *const isr_context,
+}
+
+/// What most requests ask for: a fresh page of a plain path, from memory. Else `None`, and the request is to be looked at in full.
+///
+/// # Safety
+/// As for [`Read::new`].
+#[inline]
+pub(crate) unsafe fn hit(
+    cache: &Cache,
+    request: *const isr_request,
+) -> Result<Option<Answer>, Error> {
+    // SAFETY: the caller's promise.
+    let request = unsafe { types::sized("isr_request", request) }?;
+    if request.draft || request.variant_count != 0 || !request.within.is_null() {
+        return Ok(None);
+    }
+    // SAFETY: the caller's promise.
+    Ok(cache.hit_bytes(unsafe { types::target_bytes(request.path) }?))
 }
 
 /// A request that was read in.

@@ -139,9 +139,18 @@ pub(crate) unsafe fn append(
 /// # Safety
 /// As for [`bytes`].
 pub(crate) unsafe fn target<'a>(text: isr_str) -> Result<Cow<'a, str>, Error> {
+    // SAFETY: the caller's promise.
+    target_utf8(unsafe { target_bytes(text) }?)
+}
+
+/// As [`target`], not looked at.
+///
+/// # Safety
+/// As for [`bytes`].
+pub(crate) unsafe fn target_bytes<'a>(text: isr_str) -> Result<&'a [u8], Error> {
     check_length(ErrorKind::InvalidPath, "path", text)?;
     // SAFETY: the caller's promise.
-    target_utf8(unsafe { bytes("path", text.data.cast(), text.len) }?)
+    unsafe { bytes("path", text.data.cast(), text.len) }
 }
 
 fn check_length(kind: ErrorKind, what: &str, text: isr_str) -> Result<(), Error> {

@@ -1368,18 +1368,23 @@ ISR_API uint16_t isr_head_status(const isr_head *head);
 ISR_API size_t isr_head_header_count(const isr_head *head);
 
 /**
- * The header field at `index`, its name in lower case; empty beyond the last.
+ * The header field at `index`, its name in lower case; empty beyond the last. A zero follows each text of a head, so that `data` is
+ * one that C knows the end of.
  *
  * Ownership: borrowed from the head. Threads: any.
  */
-ISR_API isr_field isr_head_header_at(const isr_head *head, size_t index);
+ISR_API
+isr_field isr_head_header_at(const isr_head *head,
+                             size_t index);
 
 /**
- * The first header of this lower-case name; `{NULL, 0}` where there is none.
+ * The first header of this lower-case name; `{NULL, 0}` where there is none. A zero follows the text.
  *
  * Ownership: borrowed from the head. Threads: any.
  */
-ISR_API isr_str isr_head_header(const isr_head *head, const char *name);
+ISR_API
+isr_str isr_head_header(const isr_head *head,
+                        const char *name);
 
 /**
  * The body to send, without a copy: empty for HEAD and 304.

@@ -26,12 +26,6 @@ static void render(void *user_data, isr_render *job) {
   isr_render_complete(job, result);
 }
 
-/* libmicrohttpd wants texts that end with a NUL. */
-static const char *terminated(char *buffer, size_t size, isr_str text) {
-  snprintf(buffer, size, "%.*s", (int)text.len, text.data);
-  return buffer;
-}
-
 static void free_head(void *head) { isr_head_free(head); }
 
 /* From a NUL-terminated header, or none. */
@@ -57,8 +51,7 @@ static enum MHD_Result from_cache(struct MHD_Connection *connection, const char 
       MHD_create_response_from_buffer_with_free_callback_cls(bytes.len, (void *)(uintptr_t)bytes.data, free_head, head);
   for (size_t i = 0; i < isr_head_header_count(head); i++) {
     const isr_field field = isr_head_header_at(head, i);
-    char name[64], value[512];
-    MHD_add_response_header(response, terminated(name, sizeof name, field.name), terminated(value, sizeof value, field.value));
+    MHD_add_response_header(response, field.name.data, field.value.data);
   }
   const enum MHD_Result queued = MHD_queue_response(connection, isr_head_status(head), response);
   MHD_destroy_response(response);

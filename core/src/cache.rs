@@ -220,7 +220,13 @@ impl Cache {
         if request.draft || request.variant.is_some_and(|v| !v.is_empty()) {
             return None;
         }
-        self.present()?.hit(request.path)
+        self.hit_bytes(request.path.as_bytes())
+    }
+
+    /// As [`hit`](Cache::hit), for a path that is not known to be text: what is none is not found.
+    #[inline]
+    pub fn hit_bytes(&self, path: &[u8]) -> Option<Answer> {
+        self.present()?.hit(path)
     }
 
     /// The engine of this process, if it has been used here and this owner has not closed.

@@ -340,6 +340,12 @@ static void answers_and_pages(void) {
   EMPTY(isr_head_body(NULL).data == NULL);
   EMPTY(isr_head_content_length(NULL) == 0);
   CHECK(isr_head_status(head) == 200 && isr_head_content_length(head) == 4);
+  CHECK(isr_head_header_count(head) > 2);
+  for (size_t i = 0; i < isr_head_header_count(head); i++) {
+    const isr_field field = isr_head_header_at(head, i);
+    CHECK(strlen(field.name.data) == field.name.len && strlen(field.value.data) == field.value.len);
+    CHECK(isr_head_header(head, field.name.data).len > 0);
+  }
   isr_head_free(head);
 
   EMPTY(isr_page_ref(NULL) == NULL);

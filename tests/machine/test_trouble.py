@@ -10,8 +10,8 @@ import shutil
 import unittest
 
 import mounts
+from damage import CLEAN, LOG_WRITE, OPEN, READ, WRITE, Damage
 from machine import until
-from test_damage import CLEAN, LOG_WRITE, OPEN, READ, WRITE, Damage
 
 MANY = 4000
 NOBODY = 65534

@@ -8,12 +8,12 @@ use crate::page::Page;
 use crate::sync::atomic::Ordering;
 
 impl Engine {
-    /// A fresh page of a plain path, without anything that a hit does not need. A path that is not canonical is no key, so
-    /// it is not found.
+    /// A fresh page of a plain path, without anything that a hit does not need. What is not a canonical path is no key, so it
+    /// is not found.
     #[inline(always)]
-    pub(crate) fn hit(&self, path: &str) -> Option<Answer> {
+    pub(crate) fn hit(&self, path: &[u8]) -> Option<Answer> {
         let lane = Lane::mine();
-        let page = self.memory.get(lane, path.as_bytes())?;
+        let page = self.memory.get(lane, path)?;
         let now = self.fresh_at(&page).filter(|_| page.is_plain())?;
         self.counters.hits.add(lane);
         Some(answer(page, now))

@@ -21,6 +21,8 @@ use crate::store::lease::{Claim, Ended};
 use crate::sync::MutexGuard;
 use crate::sync::atomic::Ordering;
 
+/// Nobody means a key of more; see [`Page`](crate::page::Page), which counts its length in 32 bits.
+const MAX_KEY_BYTES: usize = 1 << 20;
 /// The first byte of a data entry's key: no path begins with it.
 const DATA: u8 = 1;
 
@@ -92,6 +94,12 @@ impl Engine {
                 crate::error::ErrorKind::InvalidTag,
                 format!("a data entry has at most {MAX_TAGS} tags; got {}", tags.len()),
             ));
+        }
+        let bytes: usize = parts.iter().map(|part| part.len()).sum();
+        if bytes > MAX_KEY_BYTES {
+            return Err(Error::invalid(format!(
+                "a data key has at most {MAX_KEY_BYTES} bytes in all; got {bytes}"
+            )));
         }
         let mut key = vec![DATA];
         for part in parts {

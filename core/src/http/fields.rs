@@ -45,6 +45,9 @@ const HOP_BY_HOP: &[&str] = &[
 /// The library says these itself.
 const OURS: &[&str] = &["age", "content-length", "x-isr-cache", "cache-status"];
 
+/// No server takes as many; a page counts the length of its fields in 32 bits.
+const MAX_FIELDS_BYTES: usize = 16 << 20;
+
 /// Checks and normalises fields: names are tokens (lower-cased), values have no control byte but TAB (surrounding white
 /// space is cut), no hop-by-hop header. Dropped: `age`, `content-length`, `x-isr-cache`, `cache-status` (the library's own).
 ///
@@ -52,6 +55,12 @@ const OURS: &[&str] = &["age", "content-length", "x-isr-cache", "cache-status"];
 /// `Render`; the text names the header and the rule.
 pub(crate) fn check_fields(headers: Vec<(String, String)>) -> Result<Fields, Error> {
     let mut fields = Fields::with_capacity(headers.len());
+    let bytes: usize = headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if bytes > MAX_FIELDS_BYTES {
+        let rule =
+            format!("its headers may have at most {MAX_FIELDS_BYTES} bytes in all; got {bytes}");
+        return Err(Error::render(format!("invalid page: {rule}"), None));
+    }
     for (mut name, value) in headers {
         if name.is_empty() || !name.bytes().all(is_token) {
             return Err(wrong(
@@ -186,6 +195,18 @@ mod tests {
 
     fn fields(list: &[(&str, &str)]) -> Fields {
         list.iter().map(|(n, v)| ((*n).into(), (*v).into())).collect()
+    }
+
+    #[test]
+    fn too_many_bytes_of_headers_are_refused() {
+        let of = |len: usize| check("x-a", &"a".repeat(len));
+        assert!(of(MAX_FIELDS_BYTES - 3).is_ok());
+        let error = of(MAX_FIELDS_BYTES - 2).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Render);
+        assert!(
+            error.message().ends_with("at most 16777216 bytes in all; got 16777217"),
+            "{error}"
+        );
     }
 
     #[test]

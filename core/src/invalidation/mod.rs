@@ -166,8 +166,14 @@ impl Replay for Records {
 
 impl Invalidations {
     /// Those of one process, or, with a directory, of all that share it. Without one, epochs go on after `inherited`: of what was
-    /// invalidated until then nothing is known, so that what began before counts as removed.
-    pub(crate) fn new(max_records: usize, inherited: u64, opened: Option<Opened>) -> Invalidations {
+    /// invalidated until then nothing is known, so that what began before counts as removed. `windows` are
+    /// told of each invalidation.
+    pub(crate) fn new(
+        max_records: usize,
+        inherited: u64,
+        opened: Option<Opened>,
+        windows: Arc<Windows>,
+    ) -> Invalidations {
         let store = opened.as_ref().map(|o| o.store.clone());
         let records = Records::new(max_records, store.as_ref().map_or(0, |s| s.seed()));
         let applied = opened.as_ref().map_or(inherited, |o| o.latest);
@@ -182,13 +188,8 @@ impl Invalidations {
             publish: RwLock::new(follower),
             store,
             records,
-            windows: Arc::default(),
+            windows,
         }
-    }
-
-    /// With who is to be told of each invalidation.
-    pub(crate) fn telling(self, windows: &Arc<Windows>) -> Invalidations {
-        Invalidations { windows: windows.clone(), ..self }
     }
 
     /// A new epoch, later than every invalidation that has returned.
@@ -424,7 +425,7 @@ mod tests {
 
     #[test]
     fn a_page_is_touched_by_its_own_names_only() {
-        let inv = Invalidations::new(100, 0, None);
+        let inv = Invalidations::new(100, 0, None, Arc::default());
         let tags = [inv.tag("a")];
         let names = Names { place: Some(("/b/1", "/b/[]")), tags: &tags };
         let started = inv.next_epoch();
@@ -439,7 +440,7 @@ mod tests {
 
     #[test]
     fn beyond_the_bound_no_invalidation_is_lost() {
-        let inv = Invalidations::new(16, 0, None);
+        let inv = Invalidations::new(16, 0, None, Arc::default());
         let started = inv.next_epoch();
         let names: Vec<String> = (0..5000).map(|i| format!("/p/{i}")).collect();
         for n in &names {

@@ -3,6 +3,7 @@
 //! A hit takes no lock, allocates nothing and marks the entry with a plain store. Inserts and evictions go through one lock:
 //! that of the books.
 
+mod place;
 mod queues;
 mod readers;
 mod table;
@@ -18,36 +19,17 @@ use crate::memory::queues::{Queues, Standing, Victim};
 use crate::memory::table::{Table, Writer};
 use crate::page::Page;
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use crate::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use crate::window::Windows;
 
-/// A hit raises the counter up to here.
-const MAX_HEAT: u8 = 3;
-/// Beside the counter: used since this was last asked for.
-const USED: u8 = 0x80;
-/// It was in the store and is there no more.
-const GONE: u8 = 1;
-/// A door keeps it, and must hear when it goes.
-const KEPT: u8 = 2;
+pub(crate) use crate::memory::place::Place;
+
 /// Bytes that an entry takes in the table and the queues, on average.
 pub(crate) const ENTRY_COST: usize = 20 + queues::NODE_COST;
 /// A part of all bytes may be taken out and not dropped yet: one in so many.
 const REMOVED_PART: u64 = 64;
 /// And not more than this.
 const MAX_REMOVED: u64 = 1 << 20;
-
-/// An entry's place in the eviction queues. It passes from a page to the one that replaces it.
-#[derive(Debug, Default)]
-pub(crate) struct Place {
-    /// Uses since the queues last asked, up to `MAX_HEAT`, and `USED`.
-    heat: AtomicU8,
-    /// `GONE` and `KEPT`.
-    ends: AtomicU8,
-    /// Its node in the queues.
-    node: AtomicU32,
-    /// With a directory: the slot of its key there.
-    slot: AtomicU16,
-}
 
 /// What became of an insert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,7 +68,8 @@ struct Books {
 }
 
 impl Memory {
-    pub(crate) fn new(max_bytes: u64, max_variants: usize) -> Memory {
+    /// `windows` are told of kept pages that go.
+    pub(crate) fn new(max_bytes: u64, max_variants: usize, windows: Arc<Windows>) -> Memory {
         let (table, writer) = Table::new((max_bytes / REMOVED_PART).min(MAX_REMOVED));
         Memory {
             table,
@@ -102,13 +85,8 @@ impl Memory {
             entries: AtomicUsize::new(0),
             evictions: AtomicU64::new(0),
             pages_gone: AtomicU64::new(0),
-            windows: Arc::default(),
+            windows,
         }
-    }
-
-    /// With who is to be told of kept pages that go.
-    pub(crate) fn telling(self, windows: &Arc<Windows>) -> Memory {
-        Memory { windows: windows.clone(), ..self }
     }
 
     /// The stored entry, marked as used.
@@ -161,7 +139,7 @@ impl Memory {
         // Unless it has just made room itself.
         if let Some(old) = find(&books) {
             page.place().inherit(old.place());
-            let node = page.place().node.load(Ordering::Relaxed);
+            let node = page.place().node();
             books.queues.replace(node, old.cost(), cost, page.render_micros());
             books.table.replace(hash, &old, page);
             self.leaves(&old);
@@ -175,7 +153,7 @@ impl Memory {
             }
             self.evict(&mut books, cost);
             let node = books.queues.push(hash, cost, page.render_micros());
-            page.place().node.store(node, Ordering::Relaxed);
+            page.place().set_node(node);
             books.table.insert(hash, page, |p| self.hash(p.key()));
             self.bytes.fetch_add(cost, Ordering::Relaxed);
             self.entries.fetch_add(1, Ordering::Relaxed);
@@ -194,7 +172,7 @@ impl Memory {
             let found = books.table.find(hash, |p| p.key() == &*key && p.started() < epoch);
             if let Some(page) = found {
                 books.table.remove(hash, &page);
-                books.queues.forget(page.place().node.load(Ordering::Relaxed), page.cost());
+                books.queues.forget(page.place().node(), page.cost());
                 self.gone(&mut books, &page);
             }
         }
@@ -248,7 +226,7 @@ impl Memory {
 
     /// An entry is no longer the one of its key.
     fn leaves(&self, page: &Page) {
-        if page.place().ends.fetch_or(GONE, Ordering::AcqRel) & KEPT != 0 {
+        if page.place().go() {
             self.windows.lose(page.cost());
         }
         self.pages_gone.fetch_add(1, Ordering::Relaxed);
@@ -271,64 +249,6 @@ impl Memory {
                 books.variants.remove(path);
             }
         }
-    }
-}
-
-impl Place {
-    pub(crate) fn is_gone(&self) -> bool {
-        self.ends.load(Ordering::Acquire) & GONE != 0
-    }
-
-    /// From here on windows are told when it goes.
-    pub(crate) fn keep(&self) {
-        self.ends.fetch_or(KEPT, Ordering::AcqRel);
-    }
-
-    fn is(&self, victim: Victim) -> bool {
-        self.node.load(Ordering::Relaxed) == victim.node
-    }
-
-    /// Uses since the last call.
-    fn take_uses(&self) -> u8 {
-        let heat = self.heat.load(Ordering::Relaxed);
-        self.heat.store(heat & USED, Ordering::Relaxed);
-        heat & !USED
-    }
-
-    pub(crate) fn slot(&self) -> u16 {
-        self.slot.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn set_slot(&self, slot: u16) {
-        self.slot.store(slot, Ordering::Relaxed);
-    }
-
-    /// Used now. Two at a time count as one.
-    #[inline]
-    pub(crate) fn mark(&self) {
-        let heat = self.heat.load(Ordering::Relaxed);
-        if heat != MAX_HEAT | USED {
-            self.heat.store(((heat & !USED) + 1).min(MAX_HEAT) | USED, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether it was used since the last call.
-    fn take_used(&self) -> bool {
-        let heat = self.heat.load(Ordering::Relaxed);
-        if heat & USED != 0 {
-            self.heat.store(heat & !USED, Ordering::Relaxed);
-        }
-        heat & USED != 0
-    }
-
-    /// How often the entry was used lately: 0 to `MAX_HEAT`.
-    pub(crate) fn heat(&self) -> u32 {
-        u32::from(self.heat.load(Ordering::Relaxed) & !USED)
-    }
-
-    fn inherit(&self, old: &Place) {
-        self.heat.store(old.heat.load(Ordering::Relaxed), Ordering::Relaxed);
-        self.node.store(old.node.load(Ordering::Relaxed), Ordering::Relaxed);
     }
 }
 
@@ -360,6 +280,10 @@ mod tests {
         })
     }
 
+    fn memory(max_bytes: u64, max_variants: usize) -> Memory {
+        Memory::new(max_bytes, max_variants, Arc::default())
+    }
+
     fn put(m: &Memory, page: Page) -> Inserted {
         m.insert(page, || false)
     }
@@ -371,14 +295,14 @@ mod tests {
 
     #[test]
     fn a_page_removed_while_it_was_rendered_is_not_stored() {
-        let m = Memory::new(1 << 20, 64);
+        let m = memory(1 << 20, 64);
         assert_eq!(m.insert(plain(1), || true), Inserted::Removed);
         assert_eq!((m.bytes(), m.entries()), (0, 0));
     }
 
     #[test]
     fn an_older_page_never_replaces_a_newer_one() {
-        let m = Memory::new(1 << 20, 64);
+        let m = memory(1 << 20, 64);
         assert_eq!(put(&m, page("/a", 2, 10, 5)), Inserted::Stored);
         assert_eq!(put(&m, page("/a", 2, 20, 4)), Inserted::Older);
         assert_eq!(m.get(Lane::mine(), b"/a").unwrap().body().len(), 10);
@@ -388,7 +312,7 @@ mod tests {
 
     #[test]
     fn bytes_are_what_is_stored_and_stay_below_the_bound() {
-        let m = Memory::new(100_000, 64);
+        let m = memory(100_000, 64);
         for n in 0..1000 {
             put(&m, plain(n % 300));
             assert!(m.bytes() <= 100_000);
@@ -406,7 +330,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_unknown_paths_does_not_push_out_what_is_used() {
-        let m = Memory::new(200_000, 64);
+        let m = memory(200_000, 64);
         for n in 0..50 {
             put(&m, plain(n));
             m.get(Lane::mine(), format!("/p/{n}").as_bytes());
@@ -424,7 +348,7 @@ mod tests {
 
     #[test]
     fn a_page_that_replaces_another_takes_its_place_and_its_heat() {
-        let m = Memory::new(100_000, 64);
+        let m = memory(100_000, 64);
         put(&m, plain(0));
         m.get(Lane::mine(), b"/p/0");
         put(&m, page("/p/0", 4, 1000, 2));
@@ -443,7 +367,7 @@ mod tests {
 
     #[test]
     fn variants_of_a_path_are_capped_and_go_with_it() {
-        let m = Memory::new(1 << 20, 2);
+        let m = memory(1 << 20, 2);
         assert_eq!(put(&m, page("/a", 2, 1, 1)), Inserted::Stored);
         assert_eq!(put(&m, page("/a\0x", 2, 1, 1)), Inserted::Stored);
         assert_eq!(put(&m, page("/a\0y", 2, 1, 1)), Inserted::Stored);
@@ -461,7 +385,7 @@ mod tests {
 
     #[test]
     fn what_is_larger_than_the_store_is_not_stored() {
-        let m = Memory::new(1000, 64);
+        let m = memory(1000, 64);
         assert_eq!(put(&m, plain(1)), Inserted::TooLarge);
         assert_eq!(m.bytes(), 0);
     }

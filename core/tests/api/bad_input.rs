@@ -270,6 +270,8 @@ fn data_entries() {
         cache.data(None, key, &options, loader.clone())
     };
     fails(read(&[], vec![]), InvalidArgument, &["key"]);
+    let long = "k".repeat(1 << 19);
+    fails(read(&[&long, &long, "k"], vec![]), InvalidArgument, &["key", "1048576", "1048577"]);
     fails(read(&["k"], vec![String::new()]), InvalidTag, &[]);
     fails(read(&["k"], vec!["x".repeat(257)]), InvalidTag, &["256"]);
     fails(read(&["k"], (0..129).map(|n| n.to_string()).collect()), InvalidTag, &["128"]);

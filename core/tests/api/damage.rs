@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use super::directory::{Ground, hit};
+use super::ground::{Ground, hit};
 use super::support::*;
 use isr_core::*;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::directory::Ground;
+use super::ground::Ground;
 use super::support::*;
 use isr_core::*;
 

@@ -1,19 +1,12 @@
 //! What a door keeps of a hit answers for as long as the look-up would, and no longer.
 
+use super::ends::*;
 use super::support::*;
 use isr_core::*;
 
 fn kept(cache: &Cache, path: &str) -> Kept {
     get(cache, path).unwrap();
     get(cache, path).unwrap().keep().expect("a hit")
-}
-
-fn site() -> (Cache, ManualClock) {
-    let count = counter();
-    let (cache, clock) = open(|o| o.max_bytes = 100_000);
-    let route = RouteOptions { tags: vec!["all".into()], ..revalidate(60.0) };
-    cache.add_route("/[id]", route, versions(&count)).unwrap();
-    (cache, clock)
 }
 
 #[test]
@@ -40,26 +33,7 @@ fn only_a_hit_is_kept() {
 
 #[test]
 fn whatever_ends_a_hit_ends_it() {
-    type End = (&'static str, fn(&Cache, &ManualClock));
-    let ends: [End; 9] = [
-        ("time", |_, clock| clock.advance(secs(61.0))),
-        ("a clock set back", |_, clock| clock.set_wall(Time::from_nanos(1))),
-        ("a tag", |cache, _| cache.revalidate_tag(&["all"], TagOptions::default()).unwrap()),
-        ("a soft tag", |cache, _| {
-            let soft = TagOptions { soft: true, ..TagOptions::default() };
-            cache.revalidate_tag(&["all"], soft).unwrap();
-        }),
-        ("a path", |cache, _| assert!(cache.revalidate_path(&["/1"], None).unwrap())),
-        ("its removal", |cache, _| cache.remove(&["/1"]).unwrap()),
-        ("a newer page", |cache, _| {
-            drop(cache.regenerate(&Request::new("/1"), false).unwrap());
-        }),
-        ("a route that may match its path", |cache, _| {
-            cache.add_route("/1", revalidate(60.0), echo()).unwrap();
-        }),
-        ("the close", |cache, _| assert!(cache.close(PATIENCE))),
-    ];
-    for (what, end) in ends {
+    for (what, end) in ENDS {
         let (cache, clock) = site();
         let kept = kept(&cache, "/1");
         assert!(cache.hit_kept(&kept).is_some());

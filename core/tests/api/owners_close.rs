@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::directory::Ground;
+use super::ground::Ground;
 use super::owners::{Shared, says};
 use super::support::*;
 use isr_core::ErrorKind::*;

@@ -30,7 +30,7 @@ impl Ground {
     fn open(&self) -> Process {
         let opened = Store::open(self.0.path(), &Options::default()).unwrap();
         let store = opened.store.clone();
-        Process { inv: Invalidations::new(1000, 0, Some(opened)), store }
+        Process { inv: Invalidations::new(1000, 0, Some(opened), Arc::default()), store }
     }
 }
 

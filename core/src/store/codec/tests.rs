@@ -23,7 +23,7 @@ fn encoded(encoding: Encoding, body: &[u8], etag: &str) -> Encoded {
 
 /// A page that has something of everything.
 fn page() -> Page {
-    let inv = Invalidations::new(100, 0, None);
+    let inv = Invalidations::new(100, 0, None, Arc::default());
     Page::new(Parts {
         key: b"/b/1\0lang=de".as_slice().into(),
         path_len: 4,
@@ -227,7 +227,7 @@ prop_compose! {
         (started, generated, oldest) in any::<(u64, u64, u64)>(),
         render_micros: u32,
     ) -> Page {
-        let inv = Invalidations::new(100, 0, None);
+        let inv = Invalidations::new(100, 0, None, Arc::default());
         let mut key = path.clone().into_bytes();
         key.extend_from_slice(&rest);
         let encoded = encoded.into_iter().map(|(encoding, body, etag)| Encoded {

@@ -1,4 +1,8 @@
-//! A stored response, and the result of a render from which it is made. Data entries are stored in the same form.
+//! A stored response. Data entries are stored in the same form.
+
+mod parts;
+mod rare;
+mod result;
 
 use std::ffi::c_void;
 use std::ops::Range;
@@ -8,106 +12,17 @@ use triomphe::ThinArc;
 
 use crate::answer::{Answer, CacheWord};
 use crate::clock::Time;
-use crate::http::{self, Conditions, Encoded, Facts, Fields, Head, PackedFields, pack, packed_len};
+use crate::http::{self, Conditions, Encoded, Facts, Head, PackedFields};
 use crate::invalidation::{Names, Tag, Tags};
 use crate::lifetime::Lifetime;
 use crate::memory::{self, Place};
-use crate::policy::{self, Times};
+use crate::page::rare::Rare;
+use crate::policy::Times;
 use crate::site::Route;
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// What a render gives: a page as the callback made it, unchecked.
-#[derive(Clone, Debug)]
-pub struct PageResult {
-    /// The HTTP status. 500 and above is a failure.
-    pub status: u16,
-    /// Header fields; names in any case.
-    pub headers: Vec<(String, String)>,
-    /// The body; may be empty.
-    pub body: Vec<u8>,
-    /// Overrides the route's `revalidate`.
-    pub revalidate: Option<Lifetime>,
-    /// Overrides the route's `expire`.
-    pub expire: Option<Lifetime>,
-    /// Tags beside the route's.
-    pub tags: Vec<String>,
-    /// Answered, not stored; what is stored stays.
-    pub no_store: bool,
-    /// Answered, not stored, and what is stored of this path goes, all variants.
-    pub remove: bool,
-}
-
-impl Default for PageResult {
-    fn default() -> PageResult {
-        PageResult {
-            status: 200,
-            headers: Vec::new(),
-            body: Vec::new(),
-            revalidate: None,
-            expire: None,
-            tags: Vec::new(),
-            no_store: false,
-            remove: false,
-        }
-    }
-}
-
-impl PageResult {
-    /// Status 200 with this body.
-    pub fn new(body: impl Into<Vec<u8>>) -> PageResult {
-        PageResult { body: body.into(), ..PageResult::default() }
-    }
-
-    /// Status 404 with this body: stored like any other page (Next.js `notFound`).
-    pub fn not_found(body: impl Into<Vec<u8>>) -> PageResult {
-        PageResult { status: 404, body: body.into(), ..PageResult::default() }
-    }
-
-    /// A redirect with `location: to`.
-    pub fn redirect(to: impl Into<String>, status: u16) -> PageResult {
-        PageResult {
-            status,
-            headers: vec![("location".into(), to.into())],
-            ..PageResult::default()
-        }
-    }
-
-    /// Adds a header field.
-    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> PageResult {
-        self.headers.push((name.into(), value.into()));
-        self
-    }
-
-    /// Adds a tag.
-    pub fn tag(mut self, tag: impl Into<String>) -> PageResult {
-        self.tags.push(tag.into());
-        self
-    }
-}
-
-/// All that a page is made of.
-#[derive(Debug)]
-pub(crate) struct Parts {
-    pub(crate) key: Box<[u8]>,
-    /// How much of the key is the path; 0 for data entries.
-    pub(crate) path_len: usize,
-    pub(crate) route: Option<Arc<Route>>,
-    pub(crate) status: u16,
-    pub(crate) fields: Fields,
-    pub(crate) body: Box<[u8]>,
-    pub(crate) etag: Box<str>,
-    pub(crate) encoded: Vec<Encoded>,
-    pub(crate) tags: Tags,
-    pub(crate) revalidate: Lifetime,
-    pub(crate) expire: Lifetime,
-    /// The epoch of its render's begin.
-    pub(crate) started: u64,
-    pub(crate) generated: Time,
-    /// How long its render took, in microseconds; 0 where that is not known.
-    pub(crate) render_micros: u32,
-    /// For a data entry: its own begin or that of the oldest entry that its load read.
-    pub(crate) oldest: u64,
-}
+pub(crate) use crate::page::parts::Parts;
+pub use crate::page::result::PageResult;
 
 /// A page: immutable, shared, readable from any thread. Cheap to clone; it lives as long as a clone does.
 #[derive(Clone)]
@@ -142,115 +57,10 @@ struct More {
     encoded: Vec<Encoded>,
 }
 
-/// What is rarely read, as it lies behind the key.
-struct Rare {
-    status: u16,
-    path_len: u32,
-    etag_len: u32,
-    /// Bytes beside the page's own piece of memory.
-    beside: u32,
-    render_micros: u32,
-    revalidate: Lifetime,
-    expire: Lifetime,
-    started: u64,
-    oldest: u64,
-}
-
-impl Rare {
-    const LEN: usize = 50;
-
-    fn to_bytes(&self) -> [u8; Rare::LEN] {
-        let lifetime = |l: Lifetime| l.nanos().unwrap_or(u64::MAX);
-        let mut bytes = [0; Rare::LEN];
-        let mut at = 0;
-        let mut put = |number: &[u8]| {
-            bytes[at..at + number.len()].copy_from_slice(number);
-            at += number.len();
-        };
-        put(&self.status.to_le_bytes());
-        [self.path_len, self.etag_len, self.beside, self.render_micros]
-            .iter()
-            .for_each(|n| put(&n.to_le_bytes()));
-        [lifetime(self.revalidate), lifetime(self.expire), self.started, self.oldest]
-            .iter()
-            .for_each(|n| put(&n.to_le_bytes()));
-        bytes
-    }
-
-    #[inline]
-    fn from_bytes(bytes: &[u8; Rare::LEN]) -> Rare {
-        let short = |at| bytes[at..].first_chunk().map_or(0, |b| u32::from_le_bytes(*b));
-        let long = |at| bytes[at..].first_chunk().map_or(0, |b| u64::from_le_bytes(*b));
-        let lifetime = |at| match long(at) {
-            u64::MAX => Lifetime::NEVER,
-            nanos => Lifetime::from_nanos(nanos),
-        };
-        Rare {
-            status: u16::from_le_bytes([bytes[0], bytes[1]]),
-            path_len: short(2),
-            etag_len: short(6),
-            beside: short(10),
-            render_micros: short(14),
-            revalidate: lifetime(18),
-            expire: lifetime(26),
-            started: long(34),
-            oldest: long(42),
-        }
-    }
-}
-
 /// The counter and the length that go with a page, and what the allocator adds on average.
 const MEMORY_COST: usize = 2 * size_of::<usize>() + 16;
 
 impl Page {
-    pub(crate) fn new(parts: Parts) -> Page {
-        let Parts { key, path_len, route, fields, body, etag, encoded, tags, .. } = parts;
-        let has_routes_tags = route.as_ref().map_or(tags.is_empty(), |r| r.tags.is_same(&tags));
-        let of_encoded = |e: &Encoded| e.body.len() + e.etag.len() + size_of::<Encoded>();
-        let more =
-            (!has_routes_tags || !encoded.is_empty()).then(|| Box::new(More { tags, encoded }));
-        let beside = more.as_ref().map_or(0, |more| {
-            let encoded: usize = more.encoded.iter().map(of_encoded).sum();
-            size_of::<More>() + encoded + more.tags.cost()
-        });
-        let rare = Rare {
-            status: parts.status,
-            path_len: short(path_len),
-            etag_len: short(etag.len()),
-            beside: short(beside),
-            render_micros: parts.render_micros,
-            revalidate: parts.revalidate,
-            expire: parts.expire,
-            started: parts.started,
-            oldest: parts.oldest,
-        };
-        let head_len = key.len() + Rare::LEN + etag.len() + packed_len(&fields);
-        let mut bytes = Vec::with_capacity(head_len + body.len());
-        bytes.extend_from_slice(&key);
-        bytes.extend_from_slice(&rare.to_bytes());
-        bytes.extend_from_slice(etag.as_bytes());
-        pack(&fields, &mut bytes);
-        let head_len = short(bytes.len());
-        bytes.extend_from_slice(&body);
-        let beta = route.as_ref().map_or(0.0, |route| route.early_refresh);
-        let stale_at = parts.generated.plus(parts.revalidate);
-        let look_after = policy::Early::new(parts.render_micros, beta)
-            .map_or(stale_at, |early| early.begins(parts.generated, stale_at));
-        let fixed = Fixed {
-            place: Place::default(),
-            generated: parts.generated,
-            look_after: AtomicU64::new(look_after.nanos()),
-            clean_at: AtomicU64::new(parts.started),
-            routes_seen: AtomicU32::new(0),
-            version: AtomicU32::new(0),
-            key_len: short(key.len()),
-            head_len,
-            route,
-            more,
-        };
-        Page(ThinArc::from_header_and_slice(fixed, &bytes))
-    }
-
     /// As an address that counts as one clone until [`from_raw`](Page::from_raw) takes it back.
     pub(crate) fn into_raw(self) -> *mut c_void {
         ThinArc::into_raw(self.0).cast_mut()
@@ -283,6 +93,7 @@ impl Page {
     }
 
     /// A part of its bytes; empty for one that is not there.
+    #[inline]
     fn bytes(&self, range: Range<usize>) -> &[u8] {
         self.0.slice.get(range).unwrap_or_default()
     }
@@ -339,6 +150,7 @@ impl Page {
         self.fixed().generated
     }
 
+    #[inline]
     pub(crate) fn key(&self) -> &[u8] {
         self.bytes(0..self.fixed().key_len as usize)
     }
@@ -424,6 +236,7 @@ impl Page {
         self.fixed().clean_at.load(Ordering::Relaxed) >= latest
     }
 
+    #[inline]
     pub(crate) fn set_clean_at(&self, latest: u64) {
         self.fixed().clean_at.store(latest, Ordering::Relaxed);
     }
@@ -438,6 +251,7 @@ impl Page {
     }
 
     /// The slot of its key in the directory, and the version at which it was read or stored.
+    #[inline]
     pub(crate) fn version(&self) -> (u32, u32) {
         (u32::from(self.place().slot()), self.fixed().version.load(Ordering::Relaxed))
     }
@@ -447,6 +261,7 @@ impl Page {
         self.fixed().version.store(version, Ordering::Relaxed);
     }
 
+    #[inline]
     pub(crate) fn place(&self) -> &Place {
         &self.fixed().place
     }
@@ -462,6 +277,7 @@ impl Page {
     }
 
     /// How much of the key is the path; 0 for data entries.
+    #[inline]
     pub(crate) fn path_len(&self) -> usize {
         self.rare().path_len as usize
     }
@@ -510,11 +326,6 @@ impl std::fmt::Debug for Page {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Page({:?}, {})", self.path(), self.status())
     }
-}
-
-/// A length that fits: keys, etags and fields are far below 4 GiB, which only a body may have.
-fn short(len: usize) -> u32 {
-    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 fn text(bytes: &[u8]) -> &str {
