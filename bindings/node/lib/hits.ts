@@ -12,6 +12,12 @@ const MARKS = 256;
 /** Milliseconds around the turn of a second in which the core is asked, which counts exactly. */
 const ROUNDED = 2;
 
+/**
+ * A Map of V8 looks through a bucket from what was added last. What is asked for most was asked for first, so it would be found
+ * last: once, as an answer is made anew after a second, one in so many is added again.
+ */
+const MOVE_ONE_IN = 4;
+
 /** Where the words are, in integers and in doubles. Enums become numbers in the code, constants would be looked up. */
 const enum Integer {
   Generation = 0,
@@ -47,6 +53,7 @@ class Entry {
   since = 0;
   ageTurns = 0;
   leftTurns = 0;
+  isMoved = false;
   readonly path: string;
   readonly number: number;
 
@@ -69,6 +76,7 @@ export class Hits {
   readonly #byNumber: (Entry | undefined)[] = [];
   readonly #marks = new Int32Array(MARKS);
   #marked = 0;
+  #turns = 0;
   /** When answers were last made anew: one object for all that are made in the same milliseconds. */
   #given: NativeTime = { secs: 0, nanos: 0 };
   #givenAt = Number.NaN;
@@ -134,6 +142,7 @@ export class Hits {
           this.#givenAt = shown;
           this.#given = { secs: Math.floor(shown / 1000), nanos: (shown % 1000) * 1e6 };
         }
+        if (!entry.isMoved && ++this.#turns % MOVE_ONE_IN === 0) this.#move(entry);
         entry.since = small(now);
         return show(entry, entry.answer.at(this.#given), ageTurns, leftTurns);
       }
@@ -163,6 +172,13 @@ export class Hits {
     } catch {
       return false;
     }
+  }
+
+  /** To the end of the Map, which is the beginning of its bucket. */
+  #move(entry: Entry): void {
+    entry.isMoved = true;
+    this.#entries.delete(entry.path);
+    this.#entries.set(entry.path, entry);
   }
 
   /** Says now and then what was used, so that it is not evicted. */

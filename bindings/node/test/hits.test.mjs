@@ -125,6 +125,29 @@ test('whatever ends a hit is seen by the very next one', async () => {
   }
 });
 
+test('many pages go on to be hits as time goes by, each with its own body', async () => {
+  const clock = new ManualClock();
+  const cache = await site({ clock });
+  const paths = Array.from({ length: 50 }, (_, n) => `/${n}`);
+  for (const path of paths) await warm(cache, path);
+  const before = cache.stats().hits;
+  for (let second = 1; second <= 20; second++) {
+    clock.advance(1.1);
+    for (const path of paths) {
+      const answer = cache.tryGet(path);
+      assert.equal(answer.body.toString(), `${path} v1`);
+      assert.equal(answer.age, Math.floor(second * 1.1 + 1e-9));
+    }
+  }
+  assert.equal(cache.stats().hits, before + 20 * paths.length);
+  cache.revalidateTag('page-7');
+  assert.deepEqual(
+    paths.filter((path) => cache.tryGet(path) === undefined),
+    ['/7'],
+  );
+  await cache.close();
+});
+
 test('a newer page is given at once, by whatever way it came', async () => {
   const cache = await site();
   await cache.regenerate('/1');
