@@ -17,6 +17,8 @@ const ROUNDED = 2;
  * last: once, as an answer is made anew after a second, one in so many is added again.
  */
 const MOVE_ONE_IN = 4;
+/** In a larger Map, adding anew costs more than is gained: most of the time goes to memory. */
+const MOVE_UP_TO = 1 << 14;
 
 /** Where the words are, in integers and in doubles. Enums become numbers in the code, constants would be looked up. */
 const enum Integer {
@@ -142,7 +144,7 @@ export class Hits {
           this.#givenAt = shown;
           this.#given = { secs: Math.floor(shown / 1000), nanos: (shown % 1000) * 1e6 };
         }
-        if (!entry.isMoved && ++this.#turns % MOVE_ONE_IN === 0) this.#move(entry);
+        if (!entry.isMoved && this.#entries.size <= MOVE_UP_TO && ++this.#turns % MOVE_ONE_IN === 0) this.#move(entry);
         entry.since = small(now);
         return show(entry, entry.answer.at(this.#given), ageTurns, leftTurns);
       }
