@@ -35,10 +35,13 @@ for (const path of paths) {
   nodeCache.set(path, { body });
 }
 
-// Each has loops of its own, so that no call site sees the shapes of another contestant.
+// Each has loops of its own, so that no call site sees the shapes of another contestant; V8 knows them by their text.
+let loops = 0;
 function contestant(look) {
-  const loop = (keys, key) =>
-    new Function('look', 'keys', `let sum = 0; for (let i = 0; i < keys.length; i++) sum += look(${key}).body.length; return sum;`).bind(null, look, keys);
+  const loop = (keys, key) => {
+    const code = `/* ${++loops} */ let sum = 0; for (let i = 0; i < keys.length; i++) sum += look(${key}).body.length; return sum;`;
+    return new Function('look', 'keys', code).bind(null, look, keys);
+  };
   return { same: loop(same, 'keys[i]'), fresh: loop(sources, "keys[i].latin1Slice(0, keys[i].length)") };
 }
 const contestants = {

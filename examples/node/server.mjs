@@ -99,50 +99,72 @@ page('/about/[page]', { dynamicParams: false, staticParams: abouts }, (job) => p
 page('/blog/latest', { revalidate: 60, tags: ['posts'] }, () => redirect(pages.latest()));
 page('/moment', { revalidate: 2 }, () => pages.moment(Date.now() / 1000));
 
+/** What is not kept in the cache. */
+const OTHERS = /^\/(admin\/|(stats|search)(\?|$))/;
+
 const server = createServer((request, response) => {
-  respond(request, response).catch((error) => {
-    console.error(`${request.method} ${request.url}: ${error.message}`);
-    response.statusMessage = ''; // a head that could not be written has left its reason phrase
-    if (response.headersSent) response.destroy();
-    else message(response, 500, 'That did not work', 'Please try again in a moment.');
-  });
+  try {
+    // A hit is sent at once, without a promise.
+    respond(request, response)?.catch((error) => broken(error, request, response));
+  } catch (error) {
+    broken(error, request, response);
+  }
 });
 
-async function respond(request, response) {
+function broken(error, request, response) {
+  console.error(`${request.method} ${request.url}: ${error.message}`);
+  response.statusMessage = ''; // a head that could not be written has left its reason phrase
+  if (response.headersSent) response.destroy();
+  else message(response, 500, 'That did not work', 'Please try again in a moment.');
+}
+
+function respond(request, response) {
+  if (OTHERS.test(request.url)) return other(request, response);
+  if (isRead(request)) return cached(request, response);
+  return message(response, 405, 'Not allowed', 'Pages can be read only.');
+}
+
+function isRead({ method }) {
+  return method === 'GET' || method === 'HEAD';
+}
+
+async function other(request, response) {
   const [pathname, query = ''] = request.url.split('?', 2);
   const searchParams = new URLSearchParams(query);
   if (pathname.startsWith('/admin/')) return admin(request, response, pathname, searchParams);
-  if (request.method !== 'GET' && request.method !== 'HEAD') {
-    return message(response, 405, 'Not allowed', 'Pages can be read only.');
-  }
+  if (!isRead(request)) return message(response, 405, 'Not allowed', 'Pages can be read only.');
   if (pathname === '/stats') {
     const { queued, running } = cache.activity();
     const stats = { origin_renders: originRenders, pending: queued + running, cache: cache.stats() };
     return reply(response, 200, { 'content-type': 'application/json' }, JSON.stringify(stats));
   }
-  if (pathname === '/search') {
-    const word = (searchParams.get('q') ?? '').trim().toLowerCase().replaceAll(' ', '_');
-    return reply(response, 303, { location: word ? `/word/${encodeURIComponent(word)}` : '/' });
-  }
-  return cached(request, response);
+  const word = (searchParams.get('q') ?? '').trim().toLowerCase().replaceAll(' ', '_');
+  return reply(response, 303, { location: word ? `/word/${encodeURIComponent(word)}` : '/' });
 }
 
 /** Every page of the site. `get` gives a hit at once, and a promise where a render must be waited for. */
-async function cached(request, response) {
-  let answer;
-  try {
-    answer = await cache.get(request.url);
-  } catch (error) {
-    if (error.kind === 'no_route') return message(response, 404, 'Not found', 'There is no page at this address.');
-    if (error.kind === 'render') console.error(`${request.url}: ${error.message}`);
-    const status = { invalid_path: 400, timeout: 504, busy: 503, closed: 503 }[error.kind] ?? 500;
-    return message(response, status, 'That did not work', 'Please try again in a moment.');
-  }
+function cached(request, response) {
+  const answer = cache.get(request.url);
+  if (!(answer instanceof Promise)) return deliver(answer, request, response);
+  return answer.then(
+    (there) => deliver(there, request, response),
+    (error) => refuse(error, request, response),
+  );
+}
+
+function deliver(answer, request, response) {
   if (answer.cache === 'bypass' && answer.status === 404) {
     // A closed route has no body of its own.
     return reply(response, 404, { ...Object.fromEntries(answer.head().headers), ...HTML }, nowhere);
   }
   return send(answer, request, response);
+}
+
+function refuse(error, request, response) {
+  if (error.kind === 'no_route') return message(response, 404, 'Not found', 'There is no page at this address.');
+  if (error.kind === 'render') console.error(`${request.url}: ${error.message}`);
+  const status = { invalid_path: 400, timeout: 504, busy: 503, closed: 503 }[error.kind] ?? 500;
+  return message(response, status, 'That did not work', 'Please try again in a moment.');
 }
 
 /** Edits, and the switches of the demo. Never cached. */

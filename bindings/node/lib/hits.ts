@@ -2,7 +2,7 @@
  * Hits without a call of the addon: the answers of hits are kept here by their path, and given again as long as the words that
  * the core keeps up to date say that nothing has happened to them.
  */
-import { native, type NativeAnswer, type NativeCache, type NativeHits, type NativeSeen, type NativeTime } from './native.js';
+import { native, type NativeAnswer, type NativeCache, type NativeHits, type NativeTime } from './native.js';
 import { Answer } from './page.js';
 
 /** Answers that are kept; beyond, the oldest goes. */
@@ -12,22 +12,58 @@ const MARKS = 256;
 /** Milliseconds around the turn of a second in which the core is asked, which counts exactly. */
 const ROUNDED = 2;
 
-/** Where the words are, in integers and in doubles. */
-const GENERATION = 0;
-const LET_GO = 1;
-const NOW = 1;
-const HITS = 2;
+/**
+ * A Map of V8 looks through a bucket from what was added last. What is asked for most was asked for first, so it would be found
+ * last: once, as an answer is made anew after a second, one in so many is added again.
+ */
+const MOVE_ONE_IN = 4;
+/** In a larger Map, adding anew costs more than is gained: most of the time goes to memory. */
+const MOVE_UP_TO = 1 << 14;
 
-interface Entry {
-  answer: Answer;
+/** Where the words are, in integers and in doubles. Enums become numbers in the code, constants would be looked up. */
+const enum Integer {
+  Generation = 0,
+  LetGo = 1,
+}
+const enum Double {
+  Now = 1,
+  Hits = 2,
+}
+
+/** Where it is in what the core says of a page. */
+const FRESH = 0;
+const AGE_TURNS = 1;
+const LEFT_TURNS = 2;
+const SECS = 3;
+const NANOS = 4;
+
+/** Times are kept as milliseconds since about now, small numbers: those of another century are as right, and slower. */
+const EPOCH = Date.now();
+/** Twelve days. What is good for longer is asked for again after that. */
+const FAR = 2 ** 30;
+
+/** A path and its answer. A hit reads the first three, and nothing else. */
+class Entry {
   /** The generation at which it was found to answer. */
-  generation: number;
+  generation = 0;
+  /** As long as `now` is below, the answer may be given as it is. */
+  until = 0;
+  answer: Answer;
   /** As long as `now` is below, the page may be given; see `Seen` of the core. */
-  fresh: number;
-  ageTurns: number;
-  leftTurns: number;
+  fresh = 0;
+  /** From here on up to `ageTurns` and `leftTurns`, it is the answer: its age and what its head shows do not change. */
+  since = 0;
+  ageTurns = 0;
+  leftTurns = 0;
+  isMoved = false;
   readonly path: string;
   readonly number: number;
+
+  constructor(answer: Answer, path: string, number: number) {
+    this.answer = answer;
+    this.path = path;
+    this.number = number;
+  }
 }
 
 /** The hits of a cache object. */
@@ -35,98 +71,116 @@ export class Hits {
   readonly #native: NativeHits;
   readonly #integers: Int32Array;
   readonly #doubles: Float64Array;
-  readonly #answers = new Map<string, Answer>();
+  readonly #entries = new Map<string, Entry>();
+  /** What the core has said last. */
+  readonly #seen: Float64Array;
   /** By the number of its page. */
   readonly #byNumber: (Entry | undefined)[] = [];
   readonly #marks = new Int32Array(MARKS);
   #marked = 0;
+  #turns = 0;
+  /** When answers were last made anew: one object for all that are made in the same milliseconds. */
+  #given: NativeTime = { secs: 0, nanos: 0 };
+  #givenAt = Number.NaN;
 
   constructor(cache: NativeCache) {
     this.#native = new native.NativeHits(cache);
     const { buffer, byteOffset, byteLength } = this.#native.words();
     this.#integers = new Int32Array(buffer, byteOffset, byteLength / 4);
     this.#doubles = new Float64Array(buffer, byteOffset, byteLength / 8);
+    const seen = this.#native.seen();
+    this.#seen = new Float64Array(seen.buffer, seen.byteOffset, seen.byteLength / 8);
   }
 
   /** The answer to a plain request, if it is a hit that is known here. */
   get(path: string): Answer | undefined {
-    const answer = this.#answers.get(path);
-    if (answer === undefined) return undefined;
+    const entry = this.#entries.get(path);
+    if (entry === undefined) return undefined;
     const doubles = this.#doubles;
-    if (Answer.holds(answer, this.#integers[GENERATION]!, doubles[NOW]!)) {
-      doubles[HITS]! += 1;
-      return answer;
+    if (entry.generation === this.#integers[Integer.Generation] && doubles[Double.Now]! - EPOCH < entry.until) {
+      doubles[Double.Hits]! += 1;
+      return entry.answer;
     }
-    return this.#again(Answer.kept<Entry>(answer));
+    return this.#again(entry);
   }
 
   /** Keeps what the cache has answered to a plain request, if it is a hit. */
   keep(path: string, there: NativeAnswer, answer: Answer): void {
-    if (this.#integers[LET_GO] !== 0) this.#letGo();
+    if (this.#integers[Integer.LetGo] !== 0) this.#letGo();
     if (answer.cache !== 'hit') return;
     const number = this.#native.keep(path, there);
     if (number === null) return;
-    const old = this.#answers.get(path);
-    if (old !== undefined) this.#drop(Answer.kept(old));
-    else if (this.#answers.size >= MAX_KEPT) {
-      for (const oldest of this.#answers.values()) {
-        this.#drop(Answer.kept(oldest));
+    const old = this.#entries.get(path);
+    if (old !== undefined) this.#drop(old);
+    else if (this.#entries.size >= MAX_KEPT) {
+      for (const oldest of this.#entries.values()) {
+        this.#drop(oldest);
         break;
       }
     }
     // The core says at the next hit for how long.
-    const entry = { answer, generation: 0, fresh: 0, ageTurns: 0, leftTurns: 0, path, number };
-    Answer.keep(answer, entry);
-    this.#answers.set(path, answer);
+    const entry = new Entry(answer, path, number);
+    this.#entries.set(path, entry);
     this.#byNumber[number] = entry;
   }
 
   /** Lets all go. */
   clear(): void {
-    for (const answer of [...this.#answers.values()]) this.#drop(Answer.kept(answer));
+    for (const entry of [...this.#entries.values()]) this.#drop(entry);
   }
 
   #again(entry: Entry): Answer | undefined {
     // Before the core looks: what happens from here on is another generation.
-    const generation = this.#integers[GENERATION]!;
-    const now = this.#doubles[NOW]!;
+    const generation = this.#integers[Integer.Generation]!;
+    const shown = this.#doubles[Double.Now]!;
+    const now = shown - EPOCH;
     if (generation === entry.generation && now < entry.fresh) {
       const ageTurns = next(entry.ageTurns, now);
       const leftTurns = next(entry.leftTurns, now);
-      if (ageTurns !== undefined && leftTurns !== undefined) {
-        this.#doubles[HITS]! += 1;
+      if (ageTurns !== AT_A_TURN && leftTurns !== AT_A_TURN) {
+        this.#doubles[Double.Hits]! += 1;
         this.#mark(entry.number);
-        return this.#show(entry, { secs: Math.floor(now / 1000), nanos: (now % 1000) * 1e6 }, ageTurns, leftTurns);
+        if (shown !== this.#givenAt) {
+          this.#givenAt = shown;
+          this.#given = { secs: Math.floor(shown / 1000), nanos: (shown % 1000) * 1e6 };
+        }
+        if (!entry.isMoved && this.#entries.size <= MOVE_UP_TO && ++this.#turns % MOVE_ONE_IN === 0) this.#move(entry);
+        entry.since = small(now);
+        return show(entry, entry.answer.at(this.#given), ageTurns, leftTurns);
       }
     }
-    if (this.#integers[LET_GO] !== 0) this.#letGo();
-    const seen = this.#seen(entry);
-    if (seen === null) {
+    if (this.#integers[Integer.LetGo] !== 0) this.#letGo();
+    if (!this.#ask(entry.number)) {
       this.#drop(entry);
       return undefined;
     }
+    const seen = this.#seen;
     entry.generation = generation;
-    entry.fresh = seen.fresh;
-    return this.#show(entry, seen.given, seen.ageTurns, seen.leftTurns);
-  }
-
-  /** The answer as it is now, and until when. */
-  #show(entry: Entry, given: NativeTime, ageTurns: number, leftTurns: number): Answer {
-    entry.ageTurns = ageTurns;
-    entry.leftTurns = leftTurns;
-    entry.answer = entry.answer.at(given);
-    Answer.hold(entry.answer, entry.generation, Math.min(entry.fresh, ageTurns, leftTurns));
-    this.#answers.set(entry.path, entry.answer);
-    return entry.answer;
+    const secs = seen[SECS]!;
+    const nanos = seen[NANOS]!;
+    const at = secs * 1000 - EPOCH + nanos / 1e6;
+    entry.fresh = small(Math.min(seen[FRESH]! - EPOCH, Math.ceil(at) + FAR));
+    // The core has said until when it is the answer.
+    const isSame = entry.since <= at && at < entry.ageTurns && at < entry.leftTurns;
+    const answer = isSame ? entry.answer : entry.answer.at({ secs, nanos });
+    if (!isSame) entry.since = small(Math.ceil(at));
+    return show(entry, answer, seen[AGE_TURNS]! - EPOCH, seen[LEFT_TURNS]! - EPOCH);
   }
 
   /** What a fault of the addon is, the full way tells. */
-  #seen(entry: Entry): NativeSeen | null {
+  #ask(number: number): boolean {
     try {
-      return this.#native.again(entry.number);
+      return this.#native.again(number);
     } catch {
-      return null;
+      return false;
     }
+  }
+
+  /** To the end of the Map, which is the beginning of its bucket. */
+  #move(entry: Entry): void {
+    entry.isMoved = true;
+    this.#entries.delete(entry.path);
+    this.#entries.set(entry.path, entry);
   }
 
   /** Says now and then what was used, so that it is not evicted. */
@@ -143,7 +197,7 @@ export class Hits {
       this.#byNumber[entry.number] = undefined;
       this.#native.release(entry.number);
     }
-    this.#answers.delete(entry.path);
+    this.#entries.delete(entry.path);
   }
 
   /** The cache needs the memory of pages that it has let go. */
@@ -151,14 +205,32 @@ export class Hits {
     for (const number of this.#native.letGo()) {
       const entry = this.#byNumber[number];
       this.#byNumber[number] = undefined;
-      if (entry !== undefined && this.#answers.get(entry.path) === entry.answer) this.#answers.delete(entry.path);
+      if (entry !== undefined && this.#entries.get(entry.path) === entry) this.#entries.delete(entry.path);
     }
   }
 }
 
-/** The next turn after `now`, of turns a second apart; undefined so near to one that the core must say. */
-function next(turns: number, now: number): number | undefined {
+/** The answer as it is now, and until when. */
+function show(entry: Entry, answer: Answer, ageTurns: number, leftTurns: number): Answer {
+  entry.answer = answer;
+  entry.ageTurns = small(ageTurns);
+  entry.leftTurns = small(leftTurns);
+  entry.until = small(Math.min(entry.fresh, ageTurns, leftTurns));
+  return answer;
+}
+
+/** The same number; one that could be kept in the object itself is, also where it comes from doubles. */
+function small(number: number): number {
+  const integer = number | 0;
+  return integer === number ? integer : number;
+}
+
+/** So near to a turn that the core must say. */
+const AT_A_TURN = Number.NEGATIVE_INFINITY;
+
+/** The next turn after `now`, of turns a second apart; or {@link AT_A_TURN}. */
+function next(turns: number, now: number): number {
   if (now < turns) return turns;
   const since = (now - turns) % 1000;
-  return since < ROUNDED || since > 1000 - ROUNDED ? undefined : now - since + 1000;
+  return since < ROUNDED || since > 1000 - ROUNDED ? AT_A_TURN : now - since + 1000;
 }

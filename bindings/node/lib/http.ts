@@ -31,6 +31,8 @@ type Variant = Record<string, string> | undefined;
 /** A listener of `node:http`. `next`, where a framework gives it, gets the requests that no route matches. */
 export type Handler = (request: IncomingMessage, response: ServerResponse, next?: (error?: unknown) => void) => void;
 
+type Next = Parameters<Handler>[2];
+
 const KEYS = ['variant', 'draft', 'prefetch', 'onError'] as const;
 const STATUSES = new Map(native.errorKinds().map(({ kind, httpStatus }) => [kind, httpStatus]));
 /** Errors are for nobody else. */
@@ -55,59 +57,65 @@ export function handler(cache: Cache, options?: HandlerOptions): Handler {
   // Nothing is asked of the request.
   const isPlain = variant === undefined && draft === undefined && prefetch === undefined;
 
-  return (request, response, next) => {
-    const answered = (answer: Answer): void => {
-      send(answer, request, response);
-      log.answered(request);
+  const answered = (answer: Answer, request: IncomingMessage, response: ServerResponse): void => {
+    send(answer, request, response);
+    log.answered(request);
+  };
+  const fail = (error: unknown, request: IncomingMessage, response: ServerResponse, next: Next): void => {
+    if (next !== undefined && error instanceof IsrError && error.kind === 'no_route') return next();
+    const status = (error instanceof IsrError && STATUSES.get(error.kind)) || 500;
+    // A head that could not be written has left its reason phrase.
+    if (Object.hasOwn(response, 'statusMessage')) response.statusMessage = '';
+    if (onError === undefined) {
+      if (status >= 500) log.failed(request, line(error));
+      return sendPlain(response, status);
+    }
+    const broken = (thrown: unknown): void => {
+      log.failed(request, `${line(error)}; onError failed: ${line(thrown)}`);
+      if (!response.writableEnded) sendPlain(response, status);
     };
-    const fail = (error: unknown): void => {
-      if (next !== undefined && error instanceof IsrError && error.kind === 'no_route') return next();
-      const status = (error instanceof IsrError && STATUSES.get(error.kind)) || 500;
-      // A head that could not be written has left its reason phrase.
-      if (Object.hasOwn(response, 'statusMessage')) response.statusMessage = '';
-      if (onError === undefined) {
-        if (status >= 500) log.failed(request, line(error));
-        return sendPlain(response, status);
-      }
-      const broken = (thrown: unknown): void => {
-        log.failed(request, `${line(error)}; onError failed: ${line(thrown)}`);
-        if (!response.writableEnded) sendPlain(response, status);
-      };
-      try {
-        const done: unknown = onError(error, request, response, status);
-        if (isThenable(done)) done.then(undefined, broken);
-      } catch (thrown) {
-        broken(thrown);
-      }
-    };
-    const get = ([variant, draft, prefetch]: readonly unknown[]): Answer | Promise<Answer> =>
-      cache.get(request.url ?? '/', { variant, draft: draft ?? false, prefetch: prefetch ?? false } as GetOptions);
-    const ask = (option: ((request: IncomingMessage) => unknown) | undefined): unknown => {
-      const said = option?.(request);
-      // If another one throws, nobody waits for this.
-      if (isThenable(said)) said.then(undefined, () => {});
-      return said;
-    };
+    try {
+      const done: unknown = onError(error, request, response, status);
+      if (isThenable(done)) done.then(undefined, broken);
+    } catch (thrown) {
+      broken(thrown);
+    }
+  };
+  const ask = (option: ((request: IncomingMessage) => unknown) | undefined, request: IncomingMessage): unknown => {
+    const said = option?.(request);
+    // If another one throws, nobody waits for this.
+    if (isThenable(said)) said.then(undefined, () => {});
+    return said;
+  };
+  const get = (request: IncomingMessage): Answer | Promise<Answer> => {
+    const path = request.url ?? '/';
+    if (isPlain) return cache.get(path);
+    const asked = [ask(variant, request), ask(draft, request), ask(prefetch, request)];
+    const withThese = ([variant, draft, prefetch]: readonly unknown[]): Answer | Promise<Answer> =>
+      cache.get(path, { variant, draft: draft ?? false, prefetch: prefetch ?? false } as GetOptions);
+    return asked.some(isThenable) ? Promise.all(asked).then(withThese) : withThese(asked);
+  };
 
+  // A hit makes no function of its own here.
+  return (request, response, next) => {
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       if (next !== undefined) return next();
       return sendPlain(response, 405, ['allow', 'GET, HEAD']);
     }
     try {
-      if (isPlain) {
-        const answer = cache.get(request.url ?? '/');
-        if (answer instanceof Answer) return answered(answer);
-        answer.then(answered).catch(fail);
-        return;
-      }
-      const asked = [ask(variant), ask(draft), ask(prefetch)];
-      const answer = asked.some(isThenable) ? Promise.all(asked).then(get) : get(asked);
-      if (answer instanceof Answer) return answered(answer);
-      answer.then(answered).catch(fail);
+      const answer = get(request);
+      if (answer instanceof Answer) return answered(answer, request, response);
+      later(answer, request, response, next);
     } catch (error) {
-      fail(error);
+      fail(error, request, response, next);
     }
   };
+
+  function later(answer: Promise<Answer>, request: IncomingMessage, response: ServerResponse, next: Next): void {
+    answer
+      .then((there) => answered(there, request, response))
+      .catch((error: unknown) => fail(error, request, response, next));
+  }
 }
 
 /** Sends an answer: status, headers and body as the core says. Header values are written as UTF-8. */

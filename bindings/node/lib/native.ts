@@ -187,18 +187,12 @@ export interface NativeTime {
   nanos: number;
 }
 
-/** What a kept page answers now: see `Seen` of the core. */
-export interface NativeSeen {
-  fresh: number;
-  ageTurns: number;
-  leftTurns: number;
-  given: NativeTime;
-}
-
 export interface NativeHits {
   words(): Buffer;
   keep(path: string, answer: NativeAnswer): number | null;
-  again(number: number): NativeSeen | null;
+  /** Doubles that the next `again` writes: `Seen` of the core in its order, and a {@link NativeTime}. */
+  seen(): Buffer;
+  again(number: number): boolean;
   mark(numbers: Int32Array): void;
   release(number: number): void;
   letGo(): number[];

@@ -154,69 +154,49 @@ interface LastPrepared {
   made: Prepared;
 }
 
+/** What all answers that were made of one have in common. */
+interface Facts {
+  readonly native: NativeAnswer;
+  page: Page | undefined;
+  cache: CacheWord | undefined;
+}
+
 /** An answer to a request: a page, and how it came about. */
 export class Answer {
-  readonly #native: NativeAnswer;
-  #page: Page | undefined;
+  // Few, for a page that is asked for all the time has a new one each second.
   #body: Buffer | undefined;
-  #cache: CacheWord | undefined;
-  #age: number | undefined;
+  readonly #facts: Facts;
   #given: NativeTime | undefined;
+  #age: number | undefined;
   #prepared: LastPrepared | undefined;
-  /** What hits.ts knows of it. Last, and no option: a hit reads it, and nothing else of an answer. */
-  #generation = 0;
-  #until = 0;
-  #kept: unknown;
 
-  private constructor(answer: NativeAnswer) {
-    this.#native = answer;
-  }
-
-  /** @internal Whether a kept answer may be given as it is. */
-  static holds(answer: Answer, generation: number, now: number): boolean {
-    return answer.#generation === generation && now < answer.#until;
+  private constructor(facts: Facts, body: Buffer | undefined, given: NativeTime | undefined) {
+    this.#body = body;
+    this.#facts = facts;
+    this.#given = given;
+    this.#age = undefined;
+    this.#prepared = undefined;
   }
 
   /** @internal */
-  static hold(answer: Answer, generation: number, until: number): void {
-    answer.#generation = generation;
-    answer.#until = until;
-  }
-
-  /** @internal What keeps it. */
-  static kept<T>(answer: Answer): T {
-    return answer.#kept as T;
-  }
-
-  /** @internal */
-  static keep(answer: Answer, kept: object): void {
-    answer.#kept = kept;
-  }
-
-  /** @internal */
-  static of(answer: NativeAnswer): Answer {
-    return new Answer(answer);
+  static of(native: NativeAnswer): Answer {
+    return new Answer({ native, page: undefined, cache: undefined }, undefined, undefined);
   }
 
   /** @internal The same, given at another time: answers never change. */
   at(given: NativeTime): Answer {
-    const answer = new Answer(this.#native);
-    answer.#given = given;
-    answer.#kept = this.#kept;
-    answer.#page = this.#page;
-    answer.#body = this.#body;
-    answer.#cache = this.#cache;
-    return answer;
+    return new Answer(this.#facts, this.#body, given);
   }
 
   /** How it came about. */
   get cache(): CacheWord {
-    return (this.#cache ??= this.#native.cache() as CacheWord);
+    return (this.#facts.cache ??= this.#facts.native.cache() as CacheWord);
   }
 
   /** The page. */
   get page(): Page {
-    return (this.#page ??= Page.of(this.#native.pageId(), () => this.#native.page()));
+    const { native } = this.#facts;
+    return (this.#facts.page ??= Page.of(native.pageId(), () => native.page()));
   }
 
   /** The page's status. */
@@ -238,7 +218,7 @@ export class Answer {
   get age(): number {
     if (this.#age === undefined) {
       const { secs, nanos } = this.#when();
-      this.#age = this.#native.age(secs, nanos);
+      this.#age = this.#facts.native.age(secs, nanos);
     }
     return this.#age;
   }
@@ -250,7 +230,7 @@ export class Answer {
     const match = given.ifNoneMatch === undefined ? undefined : text('ifNoneMatch', given.ifNoneMatch);
     const accept = given.acceptEncoding === undefined ? undefined : text('acceptEncoding', given.acceptEncoding);
     const { secs, nanos } = this.#when();
-    const head = this.#native.head(secs, nanos, method === 'HEAD', match, accept);
+    const head = this.#facts.native.head(secs, nanos, method === 'HEAD', match, accept);
     return {
       status: head.status,
       headers: head.headers,
@@ -267,7 +247,7 @@ export class Answer {
   }
 
   #when(): NativeTime {
-    return (this.#given ??= this.#native.given());
+    return (this.#given ??= this.#facts.native.given());
   }
 
   /** @internal What `prepare` makes of its head, made once for requests that are alike. */
@@ -287,6 +267,6 @@ export class Answer {
   #bodyOf(id: number, match: string | undefined, accept: string | undefined): Buffer {
     if (id === 0) return NO_BYTES;
     if (id === 1) return this.body;
-    return this.page.encoded(id, () => this.#native.headBody(match, accept));
+    return this.page.encoded(id, () => this.#facts.native.headBody(match, accept));
   }
 }

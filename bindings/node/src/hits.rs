@@ -5,26 +5,23 @@ use napi::Env;
 use napi::bindgen_prelude::{BufferSlice, Int32ArraySlice, Result};
 use napi_derive::napi;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::cache::NativeCache;
 use crate::page::{JsTime, NativeAnswer};
+
+/// Doubles that say what a kept page answers: [`Seen`], and when it was asked in seconds and nanoseconds. JavaScript reads them
+/// instead of an object, which would take longer to make than the rest of a call.
+type Said = [AtomicU64; 5];
 
 /// The kept pages of a cache object, by number.
 #[napi]
 pub struct NativeHits {
     cache: Cache,
     window: Arc<Window>,
+    said: Arc<Said>,
     kept: Vec<Option<Kept>>,
     free: Vec<u32>,
-}
-
-/// What a kept page answers now.
-#[napi(object, object_from_js = false)]
-pub struct JsSeen {
-    pub fresh: f64,
-    pub age_turns: f64,
-    pub left_turns: f64,
-    pub given: JsTime,
 }
 
 #[napi]
@@ -34,7 +31,7 @@ impl NativeHits {
     pub fn new(cache: &NativeCache) -> NativeHits {
         let cache = cache.cache.clone();
         let window = Arc::new(cache.window());
-        NativeHits { cache, window, kept: Vec::new(), free: Vec::new() }
+        NativeHits { cache, window, said: Arc::default(), kept: Vec::new(), free: Vec::new() }
     }
 
     /// The words of the window, see [`Window::words`].
@@ -47,6 +44,25 @@ impl NativeHits {
             BufferSlice::from_external(env, words, Window::LEN, self.window.clone(), |_, window| {
                 drop(window);
             })
+        }
+    }
+
+    /// The doubles that [`again`](NativeHits::again) writes.
+    #[napi(catch_unwind)]
+    pub fn seen<'env>(&self, env: &'env Env) -> Result<BufferSlice<'env>> {
+        let said = Arc::as_ptr(&self.said).cast_mut().cast();
+        // SAFETY: the doubles live as long as what the finalizer drops after the buffer is gone. They are written as atomics, on
+        // the one thread that has the buffer.
+        unsafe {
+            BufferSlice::from_external(
+                env,
+                said,
+                size_of::<Said>(),
+                self.said.clone(),
+                |_, said| {
+                    drop(said);
+                },
+            )
         }
     }
 
@@ -69,13 +85,20 @@ impl NativeHits {
         })
     }
 
-    /// A hit of a kept page; none where the cache must be asked in full.
+    /// A hit of a kept page, what it answers in [`seen`](NativeHits::seen); false where the cache must be asked in full.
     #[napi(catch_unwind)]
-    pub fn again(&self, number: u32) -> Option<JsSeen> {
-        let kept = self.kept.get(number as usize)?.as_ref()?;
-        let (answer, seen) = self.cache.hit_in(&self.window, kept)?;
+    pub fn again(&self, number: u32) -> bool {
+        let kept = self.kept.get(number as usize).and_then(Option::as_ref);
+        let Some((answer, seen)) = kept.and_then(|kept| self.cache.hit_in(&self.window, kept))
+        else {
+            return false;
+        };
         let Seen { fresh, age_turns, left_turns } = seen;
-        Some(JsSeen { fresh, age_turns, left_turns, given: JsTime::new(answer.given()) })
+        let JsTime { secs, nanos } = JsTime::new(answer.given());
+        for (word, value) in self.said.iter().zip([fresh, age_turns, left_turns, secs, nanos]) {
+            word.store(value.to_bits(), Ordering::Relaxed);
+        }
+        true
     }
 
     /// Kept pages were used.

@@ -1,5 +1,8 @@
 // Hits that are answered without a call of the addon.
 import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
@@ -16,6 +19,13 @@ async function site(options = {}, route = {}) {
   });
   await warm(cache, '/1');
   return cache;
+}
+
+/** A directory for the time of a test. */
+function folder(t) {
+  const directory = mkdtempSync(join(tmpdir(), 'isr-hits-'));
+  t.after(() => rmSync(directory, { recursive: true }));
+  return directory;
 }
 
 async function warm(cache, path) {
@@ -38,30 +48,59 @@ test('hits are counted, and are the same answer as long as nothing about it has 
   assert.equal(cache.stats().hits, before + 4);
 });
 
-test('an answer that somebody keeps does not grow older, the next one does', async () => {
-  const clock = new ManualClock();
-  const cache = await site({ clock });
-  const header = (answer, name) => answer.head().headers.find(([other]) => other === name)?.[1];
-  const at = (answer) => [answer.age, header(answer, 'age'), header(answer, 'cache-status')];
-  const kept = cache.tryGet('/1');
-  assert.deepEqual(at(kept), [0, '0', 'libisr; hit; ttl=60']);
-  const steps = [
-    [0.5, 0, 59],
-    [0.25, 0, 59],
-    [0.25, 1, 59],
-    [29.5, 30, 29],
-    [0.5, 31, 29],
-    [0.001, 31, 28],
-  ];
-  for (const [by, age, left] of steps) {
-    clock.advance(by);
-    for (let n = 0; n < 3; n++) {
-      assert.deepEqual(at(cache.tryGet('/1')), [age, String(age), `libisr; hit; ttl=${left}`]);
+for (const where of ['in memory', 'with a directory']) {
+  test(`an answer that somebody keeps does not grow older, the next one does: ${where}`, async (t) => {
+    const clock = new ManualClock();
+    const cache = await site({ clock, ...(where === 'in memory' ? {} : { directory: folder(t) }) });
+    const header = (answer, name) => answer.head().headers.find(([other]) => other === name)?.[1];
+    const at = (answer) => [answer.age, header(answer, 'age'), header(answer, 'cache-status')];
+    const kept = cache.tryGet('/1');
+    assert.deepEqual(at(kept), [0, '0', 'libisr; hit; ttl=60']);
+    const steps = [
+      [0.5, 0, 59],
+      [0.25, 0, 59],
+      [0.25, 1, 59],
+      [29.5, 30, 29],
+      [0.5, 31, 29],
+      [0.001, 31, 28],
+    ];
+    for (const [by, age, left] of steps) {
+      clock.advance(by);
+      for (let n = 0; n < 3; n++) {
+        assert.deepEqual(at(cache.tryGet('/1')), [age, String(age), `libisr; hit; ttl=${left}`]);
+      }
     }
+    assert.equal(kept.age, 0);
+    assert.equal(cache.tryGet('/1').page, kept.page);
+    await cache.close();
+  });
+}
+
+test('who asks the core again gives the same answer within a second', async (t) => {
+  const asks = { 'after an invalidation': {}, 'with a directory': { directory: folder(t) } };
+  for (const [what, options] of Object.entries(asks)) {
+    const clock = new ManualClock();
+    const cache = await site({ clock, ...options });
+    clock.advance(0.25);
+    const first = cache.tryGet('/1');
+    clock.advance(0.5);
+    const hits = cache.stats().hits;
+    cache.revalidateTag('page-2');
+    assert.equal(cache.tryGet('/1'), first, what);
+    clock.advance(0.249);
+    cache.revalidateTag('page-2');
+    assert.equal(cache.tryGet('/1'), first, what);
+    clock.advance(0.001);
+    cache.revalidateTag('page-2');
+    const next = cache.tryGet('/1');
+    assert.notEqual(next, first, what);
+    assert.deepEqual([first.age, next.age], [0, 1], what);
+    clock.setWall(clock.now() - 0.7);
+    cache.revalidateTag('page-2');
+    assert.equal(cache.tryGet('/1').age, 0, `${what}, the clock set back`);
+    assert.equal(cache.stats().hits, hits + 4, what);
+    await cache.close();
   }
-  assert.equal(kept.age, 0);
-  assert.equal(cache.tryGet('/1').page, kept.page);
-  await cache.close();
 });
 
 test('whatever ends a hit is seen by the very next one', async () => {
@@ -84,6 +123,29 @@ test('whatever ends a hit is seen by the very next one', async () => {
     assert.notEqual(cache.tryGet('/1')?.cache, 'hit', what);
     await cache.close();
   }
+});
+
+test('many pages go on to be hits as time goes by, each with its own body', async () => {
+  const clock = new ManualClock();
+  const cache = await site({ clock });
+  const paths = Array.from({ length: 50 }, (_, n) => `/${n}`);
+  for (const path of paths) await warm(cache, path);
+  const before = cache.stats().hits;
+  for (let second = 1; second <= 20; second++) {
+    clock.advance(1.1);
+    for (const path of paths) {
+      const answer = cache.tryGet(path);
+      assert.equal(answer.body.toString(), `${path} v1`);
+      assert.equal(answer.age, Math.floor(second * 1.1 + 1e-9));
+    }
+  }
+  assert.equal(cache.stats().hits, before + 20 * paths.length);
+  cache.revalidateTag('page-7');
+  assert.deepEqual(
+    paths.filter((path) => cache.tryGet(path) === undefined),
+    ['/7'],
+  );
+  await cache.close();
 });
 
 test('a newer page is given at once, by whatever way it came', async () => {
@@ -175,9 +237,7 @@ test('an invalidation by a worker is seen here, and one here by the worker', asy
 });
 
 test('a directory is looked at for each hit', async (t) => {
-  const { mkdtempSync, rmSync } = await import('node:fs');
-  const directory = mkdtempSync('/tmp/isr-hits-');
-  t.after(() => rmSync(directory, { recursive: true }));
+  const directory = folder(t);
   const cache = await site({ directory });
   const { status, stderr } = await program(
     `import { Cache } from 'libisr';
