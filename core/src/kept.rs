@@ -6,6 +6,7 @@ use crate::clock::Time;
 use crate::engine::Engine;
 use crate::fork;
 use crate::http::same_head_until;
+use crate::lifetime::Lifetime;
 use crate::page::Page;
 use crate::sync::atomic::{AtomicU64, Ordering};
 use crate::window::Window;
@@ -89,7 +90,9 @@ impl Answer {
 
 /// For how long the answer of this time has the same age and head, and needs no closer look.
 fn same_until(page: &Page, now: Time) -> Time {
-    same_head_until(page.generated(), page.revalidate(), now).min(page.look_after())
+    // At the end of its time it is still fresh.
+    let in_time_before = page.look_after().plus(Lifetime::from_nanos(1));
+    same_head_until(page.generated(), page.revalidate(), now).min(in_time_before)
 }
 
 impl Cache {
