@@ -197,17 +197,26 @@ impl<J: Bounded> Queue<J> {
         !self.line.is_empty()
     }
 
-    /// A job that may wait goes ahead of its arrival by so many places now.
+    /// A job that may wait goes ahead of its arrival by so many places now, if these are more than before.
     pub(crate) fn hurry(&mut self, ticket: Ticket, lead: u64) {
         let Some(waiting) = self.waiting.get_mut(&ticket.0) else { return };
         let before = waiting.rank;
         let rank = Rank::new(before.priority, before.number, lead);
+        if rank >= before {
+            // Those that stand aside may have waited for it.
+            return;
+        }
         // Before others of its kind that are in line, if there is room by now.
         let aside = full(&self.kinds, &waiting.job, rank.priority);
         let was_aside = std::mem::replace(&mut waiting.aside, aside);
         waiting.rank = rank;
+        let kinds = kinds_of(&waiting.job, rank.priority);
         self.take_away(before, was_aside);
         self.put(rank, aside);
+        if was_aside.is_none() && aside.is_some() {
+            // It was in line in the name of the others of its kinds, too.
+            kinds.iter().for_each(|k| self.call_up(*k));
+        }
     }
 
     /// Takes out a job that may wait.
@@ -406,6 +415,23 @@ mod tests {
     }
 
     #[test]
+    fn who_leaves_the_line_in_a_hurry_lets_the_next_of_its_kind_in() {
+        let mut queue = Queue::new(10);
+        let (route, tag) = (Kind::Route(1), Kind::Tag(1));
+        let of = |kinds: &[Kind]| kinds.iter().map(|k| Bound { kind: *k, most: 1 }).collect();
+        queue.push(Job(0, of(&[route])), Waited, 0).unwrap();
+        let (_, held) = queue.pop().unwrap();
+        let both = queue.push(Job(1, of(&[route, tag])), Background, 0).unwrap();
+        queue.push(Job(2, of(&[tag])), Background, 5).unwrap();
+        queue.push(Job(3, of(&[route])), Prerender, 0).unwrap();
+        assert_eq!(queue.pop().unwrap().0.0, 2, "has the tag");
+        // The first of those at the route is in line, and finds no room for its tag.
+        queue.release(&held);
+        queue.hurry(both, 9);
+        assert_eq!(queue.pop().unwrap().0.0, 3);
+    }
+
+    #[test]
     fn nothing_is_left_of_kinds_that_nobody_has() {
         let mut queue = Queue::new(10);
         let bounds: Vec<_> = (0..3).map(|n| Bound { kind: Kind::Tag(n), most: 1 }).collect();
@@ -511,7 +537,7 @@ mod tests {
                     Event::Hurry(n, lead) => if let Some(at) = plain.at(n) {
                         let rank = plain.waiting[at].0;
                         queue.hurry(Ticket(rank.number), lead);
-                        plain.waiting[at].0 = Rank::new(rank.priority, rank.number, lead);
+                        plain.waiting[at].0 = rank.min(Rank::new(rank.priority, rank.number, lead));
                     }
                     _ => {}
                 }
