@@ -119,6 +119,7 @@ class Server:
         self._lines = collections.deque(maxlen=40)
         self._news = threading.Condition()
         try:
+            self._is_asked_to_end = False
             self.process = subprocess.Popen(
                 [*COMMANDS[name], "--port", "0", *shared, *args],
                 stdin=subprocess.DEVNULL,
@@ -183,7 +184,9 @@ class Server:
             return "\n".join(f"    {line}" for line in self._lines) or "    (it printed nothing)"
 
     def ask_to_end(self):
-        if self.process.poll() is None:
+        # Once: Python, on its way out, has the system's handlers back, and would die of a second signal.
+        if self.process.poll() is None and not self._is_asked_to_end:
+            self._is_asked_to_end = True
             self.process.terminate()
 
     def stop(self):
